@@ -8,13 +8,15 @@
 
 namespace mcci {
 
-// The whole file. Errors: io if it cannot be read, data if it is larger than `max_bytes` (checked before allocating).
+// The whole file.
+// Errors: io if it cannot be read, data if it is larger than `max_bytes` (checked before allocating).
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes);
 
 // Writes to a temporary name beside `path`, flushes to disk and renames: `path` holds the old content or
 // the whole new one, never a part. The temporary file is removed when `write` or the disk fails.
 // Errors: io (naming path and reason, e.g. no space left).
-void write_file_atomically(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(std::ostream&)>& write);
 void write_file_atomically(const std::filesystem::path& path, const std::string& bytes);
 
 // A folder that appears under its final name only once it is complete.

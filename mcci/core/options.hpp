@@ -21,28 +21,30 @@ struct Range {
 };
 
 // The options of one command, bound to fields of plain structs. A field's initialiser is the default's only
-// home; flags, config files, --help, validation, the resolved config of a run and the docs derive from the set.
+// home; flags, config files, --help, validation, a run's resolved config and the docs derive from the set.
 //
 //   struct LoaderOptions {
 //     std::int64_t batch_size = 128;
-//     void declare(OptionSet& set) { set.add("batch-size", batch_size, "images per step (paper: 128)", {1, 65536}); }
+//     void declare(OptionSet& set) { set.add("batch-size", batch_size, "images per step", {1, 65536}); }
 //   };
 class OptionSet {
  public:
   struct Entry {
-    std::string name;           // kebab-case; the flag without dashes and the key of the config file
-    std::string help;           // one line: unit, meaning, section of the paper
-    std::string constraint;     // "1 .. 65536" or "paper | fast"; empty when anything goes
+    std::string name;        // kebab-case; the flag without dashes and the key of the config file
+    std::string help;        // one line: unit, meaning, section of the paper
+    std::string constraint;  // "1 .. 65536" or "paper | fast"; empty when anything goes
     std::string default_text;
-    bool is_flag = false;       // a bool: --name and --no-name
+    bool is_flag = false;  // a bool: --name and --no-name
     Origin origin = Origin::default_value;
     std::function<void(const Json&)> assign;  // throws Error(usage) naming the option
     std::function<Json()> value;
   };
 
-  // Each field must outlive the set. Errors: internal if a name is declared twice or a default is out of range.
+  // Each field must outlive the set.
+  // Errors: internal if a name is declared twice or a default is out of range.
   OptionSet& add(const std::string& name, bool& field, const std::string& help);
-  OptionSet& add(const std::string& name, std::int64_t& field, const std::string& help, Range<std::int64_t> range = {});
+  OptionSet& add(const std::string& name, std::int64_t& field, const std::string& help,
+                 Range<std::int64_t> range = {});
   OptionSet& add(const std::string& name, double& field, const std::string& help, Range<double> range = {});
   OptionSet& add(const std::string& name, std::string& field, const std::string& help,
                  std::vector<std::string> choices = {});
@@ -51,8 +53,10 @@ class OptionSet {
                  std::vector<std::string> choices = {});
 
   // Assigns from the text of a flag, converting to the option's type. `where` says where it was written.
-  // A value of lower origin than the present one is ignored (a flag beats the config file, whatever the order).
-  // Errors: usage for an unknown name (lists candidates), a wrong type or a value outside its range or choices.
+  // A value of lower origin than the present one is checked, then ignored: a flag beats the config file,
+  // whatever the order.
+  // Errors: usage for an unknown name (lists candidates), a wrong type or a value outside its range or
+  // choices.
   void assign_text(const std::string& name, const std::string& text, Origin origin, const std::string& where);
   void assign_json(const Json& object, Origin origin, const std::string& where);
 

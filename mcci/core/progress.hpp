@@ -7,7 +7,7 @@
 namespace mcci {
 
 // Progress of one long loop: on a terminal a bar redrawn in place with rate and ETA, in a log a plain line
-// every `log_interval`. Draws on standard error; drawing is rate-limited, so advance() may be called per item.
+// every `log_interval`. Draws on standard error, seldom enough that advance() may be called per item.
 class Progress {
  public:
   // `unit` is what is counted: "images", "cells". A total of 0 means unknown: no bar, no ETA.

@@ -20,10 +20,10 @@ class Rng {
   explicit Rng(std::uint64_t seed) : state_(seed) {}
 
   std::uint64_t next();
-  double uniform();                                // [0, 1)
-  double uniform(double low, double high);         // [low, high)
-  std::int64_t below(std::int64_t bound);          // [0, bound), unbiased; requires bound > 0
-  double normal();                                 // mean 0, deviation 1
+  double uniform();                         // [0, 1)
+  double uniform(double low, double high);  // [low, high)
+  std::int64_t below(std::int64_t bound);   // [0, bound), unbiased; requires bound > 0
+  double normal();                          // mean 0, deviation 1 (equal up to the platform's log and cos)
   bool chance(double p) { return uniform() < p; }
 
   // A uniformly random order of 0 .. n-1.

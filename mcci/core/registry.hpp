@@ -20,7 +20,8 @@ class Registry {
   };
 
   // `kind` is the noun used in messages: "attack", "backbone", ...
-  Registry(std::string kind, std::vector<Entry> entries) : kind_(std::move(kind)), entries_(std::move(entries)) {}
+  Registry(std::string kind, std::vector<Entry> entries)
+      : kind_(std::move(kind)), entries_(std::move(entries)) {}
 
   // Errors: usage, listing the candidates, when there is no such name.
   const T& at(const std::string& name) const {

@@ -18,18 +18,20 @@ struct Image {
 
 struct DecodeLimits {
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;
-  std::int64_t max_pixels = std::int64_t{100'000'000};  // width x height, checked on the header, before allocating
+  std::int64_t max_pixels = 100'000'000;  // width x height, checked on the header, before allocating
 };
 
-// Decodes JPEG, PNG, PPM/PGM (binary) or BMP, recognised by its magic number, whatever the file is called.
-// `channels` is 1 or 3: grey is repeated, colour is reduced to ITU-R BT.601 luma; 0 keeps grey images grey and
-// gives RGB for all others. Alpha is composited on black, 16-bit samples are scaled to 8.
-// `name` is used in messages only.
+// Decodes JPEG, PNG, PPM/PGM (binary) or BMP (8-bit palette, 24 and 32 bits, uncompressed), recognised by its
+// magic number, whatever the file is called. `name` is used in messages only.
+// `channels` is 1 or 3: grey is repeated, colour is reduced to ITU-R BT.601 luma; 0 keeps grey images grey
+// and gives RGB for all others. Alpha is composited on black, 16-bit samples are scaled to 8, CMYK is
+// converted to RGB, a PNG that declares another gamma than sRGB's to sRGB. Orientation tags are ignored.
 // Errors: data if the image is truncated, corrupt, of an unknown format or larger than the limits.
 Image decode_image(std::string_view bytes, const std::string& name, std::int64_t channels = 0,
                    const DecodeLimits& limits = {});
 // Errors: as above, and io if the file cannot be read.
-Image read_image(const std::filesystem::path& path, std::int64_t channels = 0, const DecodeLimits& limits = {});
+Image read_image(const std::filesystem::path& path, std::int64_t channels = 0,
+                 const DecodeLimits& limits = {});
 
 // True if the file's name has one of the extensions that are read (.jpg .jpeg .png .ppm .pgm .bmp, any case).
 bool has_image_extension(const std::filesystem::path& path);

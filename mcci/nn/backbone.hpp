@@ -1,14 +1,12 @@
 #pragma once
 
-#include <torch/nn/module.h>
-#include <torch/types.h>
-
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
 
 #include "mcci/core/registry.hpp"
 
@@ -26,20 +24,22 @@ class Backbone : public torch::nn::Module {
 
 struct BackboneConfig {
   std::string name = "resnet18";
-  std::int64_t in_channels = 3;
-  std::int64_t image_size = 32;  // chooses the stem: below 65 pixels a 3x3 stride-1 convolution without pooling
-  std::int64_t outputs = 100;    // size of the last linear layer
-  std::int64_t width = 0;        // channels of the first stage; 0: the architecture's own (ResNet: 64)
+  std::int64_t in_channels = 3;  // 1 .. 1024
+  std::int64_t image_size =
+      32;                      // chooses the stem: below 65 pixels a 3x3 stride-1 convolution without pooling
+  std::int64_t outputs = 100;  // size of the last linear layer, 1 .. 1,000,000
+  std::int64_t width = 0;  // channels of the first stage, up to 1024; 0: the architecture's own (ResNet: 64)
 };
 
 struct BackboneEntry {
-  std::function<std::shared_ptr<Backbone>(const BackboneConfig&)> make;
+  std::function<std::shared_ptr<Backbone>(const BackboneConfig&)> make;  // its width is never 0
   std::int64_t default_width = 64;
 };
 
 // resnet8, resnet18, resnet34, resnet50, ...
 const Registry<BackboneEntry>& backbones();
 
+// Freshly initialised from the global generator (torch::manual_seed), in training mode, on the CPU.
 // Errors: usage for an unknown name or a size the architecture cannot take.
 std::shared_ptr<Backbone> make_backbone(const BackboneConfig& config);
 

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 namespace mcci {
 
@@ -15,19 +14,21 @@ namespace mcci {
 using TensorList = std::vector<std::pair<std::string, at::Tensor>>;
 
 struct TensorFile {
-  TensorList tensors;
+  TensorList tensors;  // in the order of the header
   std::map<std::string, std::string> metadata;
 };
 
-// safetensors (https://huggingface.co/docs/safetensors): an 8-byte little-endian header length, a JSON header, raw
-// row-major data. Written atomically, tensors aligned to 8 bytes; readable by Python's safetensors.
-// Errors: io; usage for a dtype the format does not have.
+// safetensors (docs/formats/weights.md): an 8-byte little-endian header length, a JSON header, raw row-major
+// data. F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL. Written atomically, each tensor aligned to its element size;
+// readable by Python's safetensors. Errors: io; usage for a dtype or layout the format does not have, and a
+// name that is taken, reserved or no UTF-8.
 void save_safetensors(const std::filesystem::path& path, const TensorList& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 
-// Nothing is allocated before the header's sizes have been checked against the file: offsets must lie inside the
-// data, not overlap, leave no hole, and equal shape x dtype.
-// Errors: io if the file cannot be read; data, naming file and tensor, if it is truncated or its header is false.
+// Contiguous tensors on the CPU.
+// Nothing is allocated before the header's sizes have been checked against the file: offsets must lie inside
+// the data, not overlap, leave no hole, and equal shape x dtype. Errors: io if the file cannot be read; data,
+// naming file and tensor, if it is truncated or its header is false.
 TensorFile load_safetensors(const std::filesystem::path& path);
 
 }  // namespace mcci

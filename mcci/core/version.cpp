@@ -1,0 +1,7 @@
+#include "mcci/core/version.hpp"
+
+namespace mcci {
+
+std::string version() { return MCCI_VERSION; }
+
+}  // namespace mcci

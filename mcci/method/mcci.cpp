@@ -1,0 +1,209 @@
+#include "mcci/method/mcci.hpp"
+
+#include <torch/nn/functional/loss.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "mcci/core/error.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/core/random.hpp"
+#include "mcci/method/folding.hpp"
+#include "mcci/method/inference_control.hpp"
+#include "mcci/method/intervention.hpp"
+#include "mcci/method/mind_control_model.hpp"
+#include "mcci/state/module_state.hpp"
+#include "mcci/train/recipes.hpp"
+
+namespace mcci {
+namespace {
+
+namespace F = torch::nn::functional;
+
+struct McciOptions {
+  std::int64_t head_start_epochs = 0;
+  double head_start_lr = 0.05;
+  std::int64_t ain_width = 0;
+  std::int64_t embedding = 100;
+  std::string spectrum = "raw";
+  std::string fake_indicator = "robust-centre";
+  std::vector<std::string> clean_images;
+  InterventionOptions intervention;
+
+  void declare(OptionSet& set) {
+    set.add("head-start-epochs", head_start_epochs,
+            "epochs that the AIN trains alone before the SFRN; 0 trains both together (paper: 0)", {0, 1000});
+    set.add("head-start-lr", head_start_lr, "learning rate of the head start", {1e-8, 100.0});
+    set.add("ain-width", ain_width, "channels of the AIN's first convolution; 0: the paper's", {0, 1024});
+    set.add("embedding", embedding, "size of z and of z_f (paper: 100)", {1, 4096});
+    set.add("spectrum", spectrum, "scale of the DCT that the AIN sees (paper: raw)", {"raw", "log"});
+    set.add("fake-indicator", fake_indicator,
+            "shown at inference: a robust centre over the training set, or the mean spectrum of clean images (paper)",
+            {"robust-centre", "clean-images"});
+    set.add("clean-images", clean_images, "files or folders of images known to be clean; one image is enough");
+    intervention.declare(set);
+  }
+};
+
+constexpr std::size_t kHeadStart = 0;  // the phase's index where there is a head start
+
+class Mcci : public Defense {
+ public:
+  void declare(OptionSet& set) override { options_.declare(set); }
+
+  const Registry<Json>& presets() const override {
+    static const Registry<Json> table = [] {
+      Json paper = recipes().at("paper");
+      paper.update({{"head-start-epochs", 0}, {"ain-width", 0}, {"embedding", 100}, {"spectrum", "raw"}});
+      Json fast = recipes().at("fast");
+      fast.update({{"head-start-epochs", 1}, {"ain-width", 8}, {"spectrum", "log"}});
+      return Registry<Json>("preset", {{"paper", "the paper's model and training", paper},
+                                       {"fast", "head start, interventional test, conditioned training", fast}});
+    }();
+    return table;
+  }
+
+  void build(const Problem& problem) override {
+    problem_ = problem;
+    MindControlOptions model;
+    model.backbone = problem.backbone;
+    model.shape = problem.shape;
+    model.num_classes = problem.num_classes;
+    model.embedding = options_.embedding;
+    model.ain_width = options_.ain_width;
+    model.spectrum = options_.spectrum == "log" ? SpectrumScale::log : SpectrumScale::raw;
+    torch::manual_seed(derive_seed(problem.seed, "weights"));
+    model_ = MindControlModel(model, problem.compute);
+  }
+
+  torch::nn::Module& module() override { return *model_; }
+
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    if (!has_head_start()) return {make_phase("joint", parameter_list(*model_), options)};
+    Phase head_start = make_phase("head start", parameters("ain", "indicator_head"), options);
+    head_start.epochs = options_.head_start_epochs;
+    head_start.optimizer.lr = options_.head_start_lr;
+    // The AIN sees images as they are: the SFRN's augmentation then makes a fixed trigger harder for the SFRN alone.
+    head_start.augment = AugmentOptions::none();
+    return {head_start, make_phase("conditioned", parameters("sfrn", "semantic_head"), options)};
+  }
+
+  // Between the phases: who is attacked, what does "not attacked" look like, and what the indicator says of each sample.
+  void prepare_phase(std::size_t index, const DatasetPtr& data) override {
+    if (!has_head_start() || index == kHeadStart) return;
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor followed = label_follows(model_, data, problem_.compute, options_.intervention, problem_.seed);
+    posterior_ = followed.ge(options_.intervention.agreement - 1e-6).to(torch::kFloat);
+    log_info("interventional test: the label follows " + std::to_string(posterior_.sum().item<std::int64_t>()) + " of " +
+             std::to_string(data->size()) + " images");
+    const torch::Tensor own = embed(model_, data, problem_.compute, /*with_semantic=*/false).indicator;
+    set_reference(own, data, followed);
+    const torch::Device device = problem_.compute.device;
+    const torch::Tensor fake = model_->clean_indicator.cpu();
+    const torch::Tensor shown = fake + posterior_.unsqueeze(1) * (own - fake);
+    shown_logits_ = model_->indicator_logits(shown.to(device));
+  }
+
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    torch::Tensor logits;
+    if (!has_head_start()) {
+      logits = model_->semantic_logits(model_->semantic_embedding(batch.images)) + own_logits(batch.images);
+    } else if (phase == kHeadStart) {
+      logits = own_logits(batch.images);
+    } else {
+      // The AIN is frozen: what each sample is shown enters as a constant, W2 (z_f* + r (z_f - z_f*)).
+      logits = model_->semantic_logits(model_->semantic_embedding(batch.images)) +
+               shown_logits_.index_select(0, batch.indices);
+    }
+    return {F::cross_entropy(logits, batch.labels), logits};
+  }
+
+  void finish(const DatasetPtr& data) override {
+    if (has_head_start()) return;
+    const torch::NoGradGuard no_grad;
+    estimate_reference_indicators(model_, data, problem_.compute);
+    if (options_.fake_indicator == "clean-images") model_->clean_indicator.copy_(clean_centre(data));
+  }
+
+  TensorList extra_state() override {
+    if (!posterior_.defined()) return {};
+    return {{"posterior", posterior_}, {"shown_logits", shown_logits_}};
+  }
+
+  void set_extra_state(const TensorList& tensors, const std::string& /*where*/) override {
+    for (const auto& [name, tensor] : tensors) {
+      if (name == "posterior") posterior_ = tensor;
+      if (name == "shown_logits") shown_logits_ = tensor.to(problem_.compute.device);
+    }
+  }
+
+  at::Tensor logits(const at::Tensor& images, Perception perception) override {
+    const torch::NoGradGuard no_grad;
+    model_->eval();
+    const torch::Tensor semantic = model_->semantic_logits(model_->semantic_embedding(images));
+    switch (perception) {
+      case Perception::clean: return semantic + model_->indicator_logits(model_->clean_indicator);
+      case Perception::own: return semantic + own_logits(images);
+      case Perception::attacked: return semantic + model_->indicator_logits(model_->attacked_indicator);
+    }
+    throw Error(ErrorKind::internal, "unknown perception");
+  }
+
+  bool has_suspicion() const override { return true; }
+
+  at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels) override {
+    const torch::NoGradGuard no_grad;
+    model_->eval();
+    return indicator_evidence(model_, model_->semantic_embedding(images),
+                              model_->indicator_embedding(model_->spectrum(images)), labels);
+  }
+
+  // The own indicator makes the label ten times as likely as the fake one does.
+  double suspicion_threshold() const override { return std::log(10.0); }
+
+  std::shared_ptr<Backbone> folded() override { return fold(model_); }
+
+ private:
+  bool has_head_start() const { return options_.head_start_epochs > 0; }
+
+  // The parameters of two of the model's children.
+  TensorList parameters(const std::string& first, const std::string& second) {
+    TensorList list;
+    for (const auto& [name, tensor] : parameter_list(*model_)) {
+      if (name.rfind(first + ".", 0) == 0 || name.rfind(second + ".", 0) == 0) list.emplace_back(name, tensor);
+    }
+    return list;
+  }
+
+  torch::Tensor own_logits(const torch::Tensor& images) {
+    return model_->indicator_logits(model_->indicator_embedding(model_->spectrum(images)));
+  }
+
+  void set_reference(const torch::Tensor& own, const DatasetPtr& data, const torch::Tensor& suspicion) {
+    model_->clean_indicator.copy_(options_.fake_indicator == "clean-images"
+                                      ? clean_centre(data)
+                                      : least_suspicious_centre(own, data->labels(), suspicion, data->num_classes()));
+    model_->attacked_indicator.copy_(most_suspicious_centre(own, suspicion));
+  }
+
+  torch::Tensor clean_centre(const DatasetPtr& data) {
+    if (options_.clean_images.empty()) {
+      throw Error(ErrorKind::usage, "--fake-indicator clean-images needs the images", "--clean-images",
+                  "name files or folders, none of them from the test set");
+    }
+    const std::vector<std::filesystem::path> paths(options_.clean_images.begin(), options_.clean_images.end());
+    return clean_image_centre(model_, open_images(paths, data->shape(), data->classes()), problem_.compute);
+  }
+
+  McciOptions options_;
+  Problem problem_;
+  MindControlModel model_{nullptr};
+  torch::Tensor posterior_;     // [N] float32: is sample i attacked?
+  torch::Tensor shown_logits_;  // [N, classes] float32, on the device
+};
+
+}  // namespace
+
+std::unique_ptr<Defense> make_mcci() { return std::make_unique<Mcci>(); }
+
+}  // namespace mcci

@@ -1,0 +1,153 @@
+#include "mcci/nn/resnet.hpp"
+
+#include <string>
+
+#include <torch/nn/init.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+
+#include "mcci/core/error.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr std::int64_t largest_small_image = 64;  // the last size that gets the CIFAR stem
+
+torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel,
+                              std::int64_t stride = 1) {
+  return torch::nn::Conv2d(
+      torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false));
+}
+
+// Null if the input can be added as it is.
+torch::nn::Sequential projection(std::int64_t in, std::int64_t out, std::int64_t stride) {
+  if (stride == 1 && in == out) return nullptr;
+  return torch::nn::Sequential(convolution(in, out, 1, stride), torch::nn::BatchNorm2d(out));
+}
+
+class BasicBlockImpl : public torch::nn::Module {
+ public:
+  static constexpr std::int64_t expansion = 1;
+
+  BasicBlockImpl(std::int64_t in, std::int64_t channels, std::int64_t stride)
+      : conv1_(register_module("conv1", convolution(in, channels, 3, stride))),
+        bn1_(register_module("bn1", torch::nn::BatchNorm2d(channels))),
+        conv2_(register_module("conv2", convolution(channels, channels, 3))),
+        bn2_(register_module("bn2", torch::nn::BatchNorm2d(channels))),
+        downsample_(projection(in, channels, stride)) {
+    if (downsample_) register_module("downsample", downsample_);
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) {
+    torch::Tensor out = bn1_(conv1_(x)).relu_();
+    out = bn2_(conv2_(out));
+    return (out + (downsample_ ? downsample_->forward(x) : x)).relu_();
+  }
+
+ private:
+  torch::nn::Conv2d conv1_;
+  torch::nn::BatchNorm2d bn1_;
+  torch::nn::Conv2d conv2_;
+  torch::nn::BatchNorm2d bn2_;
+  torch::nn::Sequential downsample_;
+};
+TORCH_MODULE(BasicBlock);
+
+class BottleneckImpl : public torch::nn::Module {
+ public:
+  static constexpr std::int64_t expansion = 4;
+
+  BottleneckImpl(std::int64_t in, std::int64_t channels, std::int64_t stride)
+      : conv1_(register_module("conv1", convolution(in, channels, 1))),
+        bn1_(register_module("bn1", torch::nn::BatchNorm2d(channels))),
+        conv2_(register_module("conv2", convolution(channels, channels, 3, stride))),
+        bn2_(register_module("bn2", torch::nn::BatchNorm2d(channels))),
+        conv3_(register_module("conv3", convolution(channels, channels * expansion, 1))),
+        bn3_(register_module("bn3", torch::nn::BatchNorm2d(channels * expansion))),
+        downsample_(projection(in, channels * expansion, stride)) {
+    if (downsample_) register_module("downsample", downsample_);
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) {
+    torch::Tensor out = bn1_(conv1_(x)).relu_();
+    out = bn2_(conv2_(out)).relu_();
+    out = bn3_(conv3_(out));
+    return (out + (downsample_ ? downsample_->forward(x) : x)).relu_();
+  }
+
+ private:
+  torch::nn::Conv2d conv1_;
+  torch::nn::BatchNorm2d bn1_;
+  torch::nn::Conv2d conv2_;
+  torch::nn::BatchNorm2d bn2_;
+  torch::nn::Conv2d conv3_;
+  torch::nn::BatchNorm2d bn3_;
+  torch::nn::Sequential downsample_;
+};
+TORCH_MODULE(Bottleneck);
+
+template <class Block>
+class ResNet : public Backbone {
+ public:
+  ResNet(const BackboneConfig& config, const std::vector<std::int64_t>& blocks)
+      : pools_(config.image_size > largest_small_image),
+        conv1_(register_module("conv1", pools_ ? convolution(config.in_channels, config.width, 7, 2)
+                                               : convolution(config.in_channels, config.width, 3))),
+        bn1_(register_module("bn1", torch::nn::BatchNorm2d(config.width))) {
+    constexpr std::int64_t expansion = Block::ContainedType::expansion;
+    std::int64_t in = config.width;
+    std::int64_t channels = config.width;
+    for (const std::int64_t count : blocks) {
+      torch::nn::Sequential stage;
+      for (std::int64_t i = 0; i < count; ++i) {
+        const bool halves = i == 0 && !stages_.empty();
+        stage->push_back(Block(in, channels, halves ? 2 : 1));
+        in = channels * expansion;
+      }
+      stages_.push_back(register_module("layer" + std::to_string(stages_.size() + 1), stage));
+      channels *= 2;
+    }
+    fc_ = register_module("fc", torch::nn::Linear(in, config.outputs));
+
+    for (const auto& module : this->modules(/*include_self=*/false)) {
+      if (const auto* conv = module->template as<torch::nn::Conv2d>()) {
+        torch::nn::init::kaiming_normal_(conv->weight, 0, torch::kFanOut, torch::kReLU);
+      }
+    }
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) override {
+    torch::Tensor out = bn1_(conv1_(x)).relu_();
+    if (pools_) out = torch::max_pool2d(out, 3, 2, 1);
+    for (torch::nn::Sequential& stage : stages_) out = stage->forward(out);
+    return fc_(out.mean({2, 3}));
+  }
+
+  std::string head_name() const override { return "fc"; }
+
+ private:
+  bool pools_;
+  torch::nn::Conv2d conv1_;
+  torch::nn::BatchNorm2d bn1_;
+  std::vector<torch::nn::Sequential> stages_;
+  torch::nn::Linear fc_{nullptr};
+};
+
+}  // namespace
+
+std::shared_ptr<Backbone> make_resnet(const BackboneConfig& config, ResidualBlock block,
+                                      const std::vector<std::int64_t>& blocks) {
+  const std::int64_t smallest = std::int64_t{1} << (blocks.size() - 1);
+  if (config.image_size < smallest) {
+    throw Error(ErrorKind::usage,
+                config.name + " halves the image " + std::to_string(blocks.size() - 1) +
+                    " times, but it has only " + std::to_string(config.image_size) + " pixels a side",
+                "", "use images of at least " + std::to_string(smallest) + " pixels a side");
+  }
+  if (block == ResidualBlock::basic) return std::make_shared<ResNet<BasicBlock>>(config, blocks);
+  return std::make_shared<ResNet<Bottleneck>>(config, blocks);
+}
+
+}  // namespace mcci

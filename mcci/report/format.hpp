@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "mcci/report/summary.hpp"
+
+// Numbers as text, the same in every renderer and independent of the locale, and text made safe for its
+// medium. All text is UTF-8.
+namespace mcci::report {
+
+// What stands for a figure that is undefined.
+constexpr const char* undefined_text = "–";
+
+std::string fixed(double value, int decimals);  // never "-0.0"
+std::string fixed(const std::optional<double>& value, int decimals);
+std::string with_separators(std::int64_t value);              // "12,345"
+std::string count_text(const std::optional<Count>& count);    // "8,412/10,000"; empty if undefined
+std::string share_text(const std::optional<double>& share);   // of [0,1]: "0.5 %", with a no-break space
+std::string mean_text(const Measure& measure, int decimals);  // "84.1 ± 0.3", "84.1"
+// The values behind a mean, "84.1, 83.8, 84.4", or for a single value its count; empty if there is neither.
+std::string detail_text(const Row& row, std::optional<double> Cell::*figure,
+                        std::optional<Count> Cell::*count);
+std::string seconds_text(const std::optional<double>& seconds);  // "3 min 05 s"
+
+// What stands, smaller, behind the name of an attack or a defense; empty if there is nothing to say.
+std::string attack_detail(const Row& row);   // "all-to-one, 10 % of the set, did not implant"
+std::string defense_detail(const Row& row);  // the preset and the row's distinction
+
+// Escaped for HTML text and quoted attributes; control characters become U+FFFD.
+std::string html(std::string_view text);
+// For one cell of a Markdown table.
+std::string markdown(std::string_view text);
+// For a terminal: control characters, which could move the cursor or hide text, become "?".
+std::string plain(std::string_view text);
+
+}  // namespace mcci::report

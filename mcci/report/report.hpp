@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mcci/core/json.hpp"
+
+// From result.json (schema mcci.result/1, docs/formats/result.md) to what people read. All output is
+// deterministic: the same result gives the same bytes.
+namespace mcci {
+
+// One self-contained HTML page: no network, no other files. Figures are read below `base_folder`, the folder
+// of the result. `where` names the result in errors. Errors: data for a result that breaks the schema, or a
+// figure that leaves the folder, is no PNG or is too large; io for a figure that cannot be read.
+std::string render_html(const Json& result, const std::filesystem::path& base_folder,
+                        const std::string& where = "result.json");
+
+// Reads a result of at most 64 MiB and writes its page atomically.
+void write_report(const std::filesystem::path& result_path, const std::filesystem::path& html_path);
+
+// One table over the cells of all results, for README.md and docs/results.md: GitHub Markdown, ends with a
+// newline.
+std::string render_markdown_table(const std::vector<Json>& results);
+
+// The result's title and one aligned line per cell, and per mean over seeds, for a terminal (UTF-8).
+std::string render_text_table(const Json& result);
+
+}  // namespace mcci

@@ -1,0 +1,101 @@
+#include "mcci/runtime/compute.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <malloc.h>
+#include <sched.h>
+#include <torch/nn/module.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "mcci/core/error.hpp"
+
+namespace mcci {
+namespace {
+
+std::int64_t available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+bool cpu_has_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+#define MCCI_TORCH_AT_LEAST(major, minor) \
+  (TORCH_VERSION_MAJOR > (major) || (TORCH_VERSION_MAJOR == (major) && TORCH_VERSION_MINOR >= (minor)))
+
+void set_autocast(bool cuda, bool enabled) {
+#if MCCI_TORCH_AT_LEAST(2, 4)
+  const auto type = cuda ? at::kCUDA : at::kCPU;
+  at::autocast::set_autocast_enabled(type, enabled);
+  at::autocast::set_autocast_dtype(type, at::kBFloat16);
+#else
+  if (cuda) {
+    at::autocast::set_enabled(enabled);
+    at::autocast::set_autocast_gpu_dtype(at::kBFloat16);
+  } else {
+    at::autocast::set_cpu_enabled(enabled);
+    at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
+  }
+#endif
+}
+
+}  // namespace
+
+void ComputeOptions::declare(OptionSet& set) {
+  set.add("threads", threads, "CPU threads; 0 takes every core this process may use", {0, 4096});
+  set.add("precision", precision, "of forward passes; auto: bf16 where the processor computes in it", {"auto", "fp32", "bf16"});
+  set.add("device", device, "auto: CUDA where there is a device", {"auto", "cpu", "cuda"});
+}
+
+Compute setup_compute(const ComputeOptions& options) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  Compute compute;
+  compute.threads = options.threads > 0 ? options.threads : available_cores();
+  at::set_num_threads(static_cast<int>(compute.threads));
+  const bool cuda = at::globalContext().hasCUDA();
+  if (options.device == "cuda" && !cuda) {
+    throw Error(ErrorKind::usage, "there is no CUDA device that this LibTorch can use", "--device",
+                "use --device cpu, or a LibTorch built for CUDA");
+  }
+  if (cuda && options.device != "cpu") compute.device = at::kCUDA;
+  compute.bf16 = options.precision == "bf16" ||
+                 (options.precision == "auto" && (compute.device.is_cuda() || cpu_has_bf16()));
+  return compute;
+}
+
+Autocast::Autocast(const Compute& compute) : active_(compute.bf16), cuda_(compute.device.is_cuda()) {
+  if (!active_) return;
+  set_autocast(cuda_, true);
+  at::autocast::increment_nesting();
+}
+
+Autocast::~Autocast() {
+  if (!active_) return;
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  set_autocast(cuda_, false);
+}
+
+void place(torch::nn::Module& module, const Compute& compute) {
+  module.to(compute.device);
+  for (at::Tensor& parameter : module.parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
+at::Tensor place(const at::Tensor& images, const Compute& compute) {
+  return images.to(compute.device).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+}  // namespace mcci

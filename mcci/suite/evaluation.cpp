@@ -1,0 +1,57 @@
+#include "mcci/suite/evaluation.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "mcci/data/loader.hpp"
+#include "mcci/suite/result.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr std::int64_t kBatch = 500;
+
+}  // namespace
+
+Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack, const Compute& compute,
+                    const EvaluationOptions& options) {
+  const std::int64_t n = options.limit > 0 ? std::min(options.limit, test->size()) : test->size();
+  const auto predict = [&](const at::Tensor& images) {
+    return model.logits(place(to_unit(images), compute), options.perception).argmax(1).cpu();
+  };
+  std::vector<at::Tensor> predictions;
+  std::vector<at::Tensor> triggered_predictions;
+  std::vector<at::Tensor> attack_labels;
+  for (const at::Tensor& indices : at::arange(n).split(kBatch)) {
+    const at::Tensor images = test->images(indices);
+    predictions.push_back(predict(images));
+    if (attack == nullptr) continue;
+    const TriggeredBatch triggered =
+        trigger_batch(*attack, images, indices, test->labels().index_select(0, indices), test->num_classes());
+    triggered_predictions.push_back(predict(triggered.images));
+    attack_labels.push_back(triggered.attack_labels);
+  }
+  const at::Tensor labels = test->labels().narrow(0, 0, n);
+  Evaluation result;
+  result.ca = clean_accuracy(at::cat(predictions), labels);
+  result.per_class = per_class_accuracy(at::cat(predictions), labels, test->num_classes());
+  if (attack != nullptr) {
+    const at::Tensor all = at::cat(triggered_predictions);
+    const at::Tensor wanted = at::cat(attack_labels);
+    result.asr = attack_success_rate(all, labels, wanted, options.count);
+    result.pa = poisoned_accuracy(all, labels, wanted, options.count);
+  }
+  return result;
+}
+
+void add_to_cell(Json& cell, const Evaluation& evaluation) {
+  cell["ca"] = percent(evaluation.ca);
+  cell["asr"] = percent(evaluation.asr);
+  cell["pa"] = percent(evaluation.pa);
+  cell["counts"] = {{"ca", counts(evaluation.ca)}, {"asr", counts(evaluation.asr)}, {"pa", counts(evaluation.pa)}};
+  cell["per_class_ca"] = Json::array();
+  for (const Rate& rate : evaluation.per_class) cell["per_class_ca"].push_back(percent(rate));
+}
+
+}  // namespace mcci

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "mcci/attacks/attack.hpp"
+#include "mcci/core/json.hpp"
+#include "mcci/data/dataset.hpp"
+#include "mcci/metrics/metrics.hpp"
+#include "mcci/runtime/compute.hpp"
+#include "mcci/train/defense.hpp"
+
+namespace mcci {
+
+struct EvaluationOptions {
+  Perception perception = Perception::clean;
+  TriggeredCount count = TriggeredCount::non_target;
+  std::int64_t limit = 0;  // evaluates the first `limit` images; 0: all
+};
+
+struct Evaluation {
+  Rate ca;
+  std::vector<Rate> per_class;
+  Rate asr;  // total 0 without an attack
+  Rate pa;
+};
+
+// Clean and triggered test images through the model. `attack` (prepared) may be null: then CA only.
+Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack, const Compute& compute,
+                    const EvaluationOptions& options = {});
+
+// Writes the figures into a cell of result.json (ca, asr, pa, counts, per_class_ca).
+void add_to_cell(Json& cell, const Evaluation& evaluation);
+
+}  // namespace mcci

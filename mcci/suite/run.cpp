@@ -1,0 +1,177 @@
+#include "mcci/suite/run.hpp"
+
+#include "mcci/core/hash.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/nn/backbone.hpp"
+#include "mcci/runtime/environment.hpp"
+#include "mcci/suite/defenses.hpp"
+#include "mcci/suite/result.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr const char* kSchema = "mcci.run/1";
+
+Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_t num_classes, const Compute& compute) {
+  Problem problem;
+  problem.shape = shape;
+  problem.num_classes = num_classes;
+  problem.backbone.name = config.backbone;
+  problem.backbone.width = config.width;
+  problem.backbone.in_channels = shape.channels;
+  problem.backbone.image_size = std::max(shape.height, shape.width);
+  problem.compute = compute;
+  problem.seed = static_cast<std::uint64_t>(config.train.seed);
+  return problem;
+}
+
+// What ties a checkpoint to its run: all options that change the result, and the data.
+std::string hash_of(const RunConfig& config, const Dataset& data) {
+  Json options = config.options.to_json();
+  options.erase("checkpoint-minutes");
+  options.erase("workers");
+  const at::Tensor labels = data.labels().contiguous();
+  const std::string_view bytes(static_cast<const char*>(labels.data_ptr()), labels.nbytes());
+  return sha256(options.dump() + sha256(bytes));
+}
+
+void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data, const std::string& hash) {
+  const ImageShape& shape = data.shape();
+  write_json(files.config(), {{"schema", kSchema},
+                              {"hash", hash},
+                              {"options", config.options.to_json()},
+                              {"shape", {shape.channels, shape.height, shape.width}},
+                              {"classes", data.classes()},
+                              {"training_images", data.size()}});
+}
+
+Json run_cell(const RunConfig& config, const Dataset& data, const RunState& state) {
+  Json cell = new_cell();
+  cell["dataset"] = std::filesystem::path(config.data).filename().string();
+  cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "");
+  cell["defense"] = config.defense;
+  cell["preset"] = config.preset;
+  cell["seed"] = config.train.seed;
+  cell["seconds"] = number(state.seconds);
+  cell["classes"] = data.classes();
+  cell["config"] = config.options.to_json();
+  cell["history"] = state.history;
+  return cell;
+}
+
+}  // namespace
+
+RunConfig::RunConfig(const std::string& defense_name) : defense(defense_name), method(defenses().at(defense_name)()) {
+  options.add("data", data, "training set: a folder, or the name of an installed data set");
+  options.add("defense", defense, "how to train", defenses().names());
+  options.add("preset", preset, "values for the options below; given ones override them", method->presets().names());
+  options.add("backbone", backbone, "the network to be trained (SFRN)", backbones().names());
+  options.add("width", width, "channels of the backbone's first stage; 0: the architecture's own", {0, 4096});
+  train.declare(options);
+  method->declare(options);
+  dataset.declare(options);
+  compute.declare(options);
+}
+
+void RunConfig::apply_preset() {
+  options.assign_json(method->presets().at(preset), Origin::preset, "preset " + preset);
+}
+
+RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool resume,
+                   const std::function<void(Defense&, Json&)>& on_epoch) {
+  const RunFiles files{folder};
+  const bool taken = std::filesystem::exists(files.config());
+  if (!resume && std::filesystem::exists(folder) && !std::filesystem::is_empty(folder)) {
+    throw Error(ErrorKind::usage, "the folder is not empty", folder.string(),
+                taken ? "add --resume to continue that run, or name another --out" : "name another --out");
+  }
+  config.dataset = with_alias_options(config.data, config.dataset);
+  const DatasetPtr data = open_dataset(config.data, Split::train, config.dataset);
+  const std::string hash = hash_of(config, *data);
+  if (taken && json_at<std::string>(read_json(files.config()), "hash", files.config().string()) != hash) {
+    throw Error(ErrorKind::usage, "the run in this folder has other options or other data", folder.string(),
+                "resume with the options of its config.json, or name another --out");
+  }
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", folder.string());
+  const Compute compute = setup_compute(config.compute);
+  if (!taken) write_run_config(files, config, *data, hash);
+  write_json(files.environment(), environment(compute));
+  set_log_file(files.log());
+
+  config.method->build(problem_of(config, data->shape(), data->num_classes(), compute));
+  TrainingRun run;
+  run.data = data;
+  run.options = config.train;
+  run.compute = compute;
+  run.checkpoint = files.checkpoint();
+  run.config_hash = hash;
+  run.title = config.defense;
+  run.resume = resume;
+  run.on_epoch = on_epoch;
+  const RunState state = train(*config.method, run);
+
+  if (!std::filesystem::exists(files.result())) {
+    Json result = new_result(config.defense + " on " + config.data, "mcci train", compute);
+    result["cells"].push_back(run_cell(config, *data, state));
+    write_json(files.result(), result);
+  }
+  set_log_file({});
+  return state;
+}
+
+DatasetPtr TrainedRun::training_set() const { return open_dataset(config->data, Split::train, config->dataset); }
+
+DatasetPtr TrainedRun::matching_set(const std::string& source, Split split) const {
+  DatasetOptions options = config->dataset;
+  if (source != config->data) {
+    options.format = "auto";
+    options.image_size = 0;
+    options = with_alias_options(source, options);
+  }
+  options.channels = shape.channels;
+  options.image_size = shape.height == shape.width ? shape.height : 0;
+  const DatasetPtr data = open_dataset(source, split, options);
+  if (data->shape() != shape) {
+    throw Error(ErrorKind::usage, "its images have another size than those of the training set", source);
+  }
+  if (data->classes() != classes) {
+    throw Error(ErrorKind::usage,
+                "its " + std::to_string(data->num_classes()) + " classes are not the model's " + std::to_string(classes.size()),
+                source, "class names and their order must be those of the training set");
+  }
+  return data;
+}
+
+TrainedRun open_run(const std::filesystem::path& folder, const ComputeOptions& compute) {
+  TrainedRun run;
+  run.files = RunFiles{folder};
+  const std::string where = run.files.config().string();
+  const Json json = read_json(run.files.config());
+  if (json_at<std::string>(json, "schema", where) != kSchema) {
+    throw Error(ErrorKind::data, "this is not the folder of a run", where, std::string("its schema must be ") + kSchema);
+  }
+  const Json options = json_at<Json>(json, "options", where);
+  run.config = std::make_unique<RunConfig>(json_at<std::string>(options, "defense", where));
+  run.config->options.assign_json(options, Origin::config_file, where);
+  run.classes = json_at<std::vector<std::string>>(json, "classes", where);
+  const auto sizes = json_at<std::vector<std::int64_t>>(json, "shape", where);
+  if (sizes.size() != 3 || run.classes.empty()) throw Error(ErrorKind::data, "shape or classes are false", where);
+  run.shape = {sizes[0], sizes[1], sizes[2]};
+  run.compute = setup_compute(compute);
+  run.config->method->build(
+      problem_of(*run.config, run.shape, static_cast<std::int64_t>(run.classes.size()), run.compute));
+
+  const std::string checkpoint_name = run.files.checkpoint().string();
+  const Checkpoint checkpoint = load_checkpoint(run.files.checkpoint(), json_at<std::string>(json, "hash", where));
+  if (!checkpoint.state.finished) {
+    throw Error(ErrorKind::usage, "training has not finished", checkpoint_name, "continue it with mcci train --resume");
+  }
+  restore(*run.config->method, checkpoint, checkpoint_name);
+  run.config->method->module().eval();
+  run.result = read_json(run.files.result());
+  return run;
+}
+
+}  // namespace mcci

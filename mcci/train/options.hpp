@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mcci/core/options.hpp"
+#include "mcci/data/loader.hpp"
+
+namespace mcci {
+
+struct OptimizerOptions {
+  std::string optimizer = "sgd";
+  double lr = 0.1;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  void declare(OptionSet& set);
+};
+
+struct ScheduleOptions {
+  std::string schedule = "one-cycle";
+  std::vector<std::string> milestones = {"30", "60", "90"};
+  double decay = 0.1;
+  double warmup = 0.25;
+  void declare(OptionSet& set);
+  std::vector<std::int64_t> milestone_epochs() const;  // Errors: usage if one is no positive integer
+};
+
+// What a run of training is, apart from the defense's own options.
+struct TrainOptions {
+  std::int64_t epochs = 10;
+  std::int64_t seed = 0;
+  double checkpoint_minutes = 2;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  LoaderOptions loader;
+  AugmentOptions augment;
+  void declare(OptionSet& set);
+};
+
+}  // namespace mcci

@@ -1,0 +1,196 @@
+#include "mcci/train/trainer.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "mcci/core/interrupt.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/core/progress.hpp"
+#include "mcci/core/random.hpp"
+#include "mcci/train/schedule.hpp"
+
+namespace mcci {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// One call of train(): the state that its steps share.
+class Run {
+ public:
+  Run(Defense& defense, const TrainingRun& run)
+      : defense_(defense), run_(run), seed_(static_cast<std::uint64_t>(run.options.seed)), last_save_(Clock::now()) {}
+
+  RunState operator()();
+
+ private:
+  void train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed);
+  void train_epoch(std::size_t index, const Phase& phase, Optimizer& optimizer);
+  void end_epoch(const Phase& phase, double lr);
+  void save(const Optimizer* optimizer);
+
+  Defense& defense_;
+  const TrainingRun& run_;
+  std::uint64_t seed_;
+  RunState state_;
+  Clock::time_point last_save_;
+};
+
+RunState Run::operator()() {
+  std::unique_ptr<Checkpoint> resumed;
+  if (run_.resume && std::filesystem::exists(run_.checkpoint)) {
+    resumed = std::make_unique<Checkpoint>(load_checkpoint(run_.checkpoint, run_.config_hash));
+    restore(defense_, *resumed, run_.checkpoint.string());
+    state_ = resumed->state;
+  }
+  const std::vector<Phase> phases = defense_.phases(run_.options);
+  while (!state_.finished && state_.phase < static_cast<std::int64_t>(phases.size())) {
+    const auto index = static_cast<std::size_t>(state_.phase);
+    train_phase(index, phases[index], resumed.get());
+    resumed.reset();
+    state_.phase += 1;
+    state_.epoch = 0;
+    if (index + 1 < phases.size()) save(nullptr);
+  }
+  if (!state_.finished) {
+    const auto start = Clock::now();
+    defense_.finish(run_.data);
+    state_.seconds += seconds_since(start);
+    state_.finished = true;
+    save(nullptr);
+  }
+  defense_.module().eval();
+  return state_;
+}
+
+void Run::train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed) {
+  const auto optimizer = make_optimizer(phase.optimizer, phase.parameters);
+  if (state_.epoch > 0 || state_.batch > 0) {
+    restore(*optimizer, *resumed, run_.checkpoint.string());
+  } else {
+    const auto start = Clock::now();
+    defense_.prepare_phase(index, run_.data);
+    state_.seconds += seconds_since(start);
+  }
+  for (; state_.epoch < phase.epochs; ++state_.epoch) {
+    train_epoch(index, phase, *optimizer);
+    if (seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes && state_.epoch + 1 < phase.epochs) {
+      ++state_.epoch;
+      save(optimizer.get());
+      --state_.epoch;
+    }
+  }
+}
+
+void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimizer) {
+  auto start = Clock::now();
+  const auto settle_time = [&] {
+    const double elapsed = seconds_since(start);
+    state_.epoch_seconds += elapsed;
+    state_.seconds += elapsed;
+    start = Clock::now();
+  };
+  const auto epoch = static_cast<std::uint64_t>(state_.history.size());
+  Loader loader(run_.data, epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch)),
+                run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch), state_.batch,
+                /*drop_single=*/true);
+  Progression at{state_.epoch, 0, loader.batches() * phase.epochs};
+  at::Tensor loss_sum = at::full({}, state_.epoch_loss, at::device(run_.compute.device).dtype(at::kDouble));
+  at::Tensor correct = at::full({}, state_.epoch_correct, at::device(run_.compute.device).dtype(at::kLong));
+  const auto settle_sums = [&] {
+    state_.epoch_loss = loss_sum.item<double>();
+    state_.epoch_correct = correct.item<std::int64_t>();
+  };
+
+  Progress progress(run_.title + ", " + phase.name + " " + std::to_string(state_.epoch + 1) + "/" +
+                        std::to_string(phase.epochs),
+                    run_.data->size(), "images");
+  progress.start_at(state_.epoch_samples);
+  defense_.module().train();
+  const auto rate_of_step = [&](std::int64_t batch) {
+    at.step = state_.epoch * loader.batches() + batch;
+    return learning_rate(phase.schedule, phase.optimizer.lr, at);
+  };
+  double lr = rate_of_step(std::max<std::int64_t>(0, state_.batch - 1));
+  while (auto batch = loader.next()) {
+    // Dropout draws from the global generator: seeded per step, there is no generator state to save.
+    torch::manual_seed(derive_seed(seed_, "step", {epoch, static_cast<std::uint64_t>(state_.batch)}));
+    lr = rate_of_step(state_.batch);
+    batch->images = place(batch->images, run_.compute);
+    batch->labels = batch->labels.to(run_.compute.device);
+    batch->indices = batch->indices.to(run_.compute.device);
+
+    optimizer.zero_grad();
+    const StepOutput output = defense_.loss(index, *batch);
+    output.loss.backward();
+    optimizer.step(lr);
+
+    const std::int64_t samples = batch->labels.size(0);
+    loss_sum.add_(output.loss.detach().to(at::kDouble), static_cast<double>(samples));
+    correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
+    state_.epoch_samples += samples;
+    state_.batch += 1;
+    progress.advance(samples);
+    if (interrupt_requested() || seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes) {
+      settle_sums();
+      settle_time();
+      save(&optimizer);
+      if (interrupt_requested()) {
+        progress.finish();
+        const std::string where = run_.checkpoint.empty() ? "nothing was saved" : run_.checkpoint.string();
+        throw Error(ErrorKind::interrupted, "training was interrupted in epoch " + std::to_string(epoch + 1), where,
+                    run_.checkpoint.empty() ? "" : "continue with --resume");
+      }
+    }
+  }
+  progress.finish();
+  settle_sums();
+  settle_time();
+  end_epoch(phase, lr);
+}
+
+void Run::end_epoch(const Phase& phase, double lr) {
+  const auto samples = static_cast<double>(std::max<std::int64_t>(1, state_.epoch_samples));
+  const double loss = state_.epoch_loss / samples;
+  if (!std::isfinite(loss)) {
+    throw Error(ErrorKind::usage, "the training loss is no longer a number", run_.title + ", " + phase.name,
+                "lower --lr, or use --precision fp32");
+  }
+  Json entry = {{"epoch", static_cast<std::int64_t>(state_.history.size()) + 1},
+                {"phase", phase.name},
+                {"loss", loss},
+                {"train_accuracy", 100.0 * static_cast<double>(state_.epoch_correct) / samples},
+                {"lr", lr},
+                {"seconds", state_.epoch_seconds},
+                {"ca", nullptr},
+                {"asr", nullptr},
+                {"pa", nullptr}};
+  if (run_.on_epoch) run_.on_epoch(defense_, entry);
+  state_.history.push_back(std::move(entry));
+  state_.batch = 0;
+  state_.epoch_loss = 0;
+  state_.epoch_correct = 0;
+  state_.epoch_samples = 0;
+  state_.epoch_seconds = 0;
+}
+
+void Run::save(const Optimizer* optimizer) {
+  last_save_ = Clock::now();
+  if (!run_.checkpoint.empty()) save_checkpoint(run_.checkpoint, defense_, optimizer, state_, run_.config_hash);
+}
+
+}  // namespace
+
+RunState train(Defense& defense, const TrainingRun& run) {
+  if (run.data->size() < 2) {
+    throw Error(ErrorKind::data, "the training set has fewer than two images", run.title, "check the data set's folder");
+  }
+  return Run(defense, run)();
+}
+
+}  // namespace mcci

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Runs the built tool on a small data set: cli_test.py PATH_TO_MCCI [unittest arguments]"""
+import csv
+import gzip
+import json
+import pathlib
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOOL = sys.argv.pop(1)
+TRAIN = ["--backbone", "resnet8", "--width", "4", "--ain-width", "4", "--batch-size", "32", "--threads", "1"]
+
+
+def mcci(*arguments, **options):
+    return subprocess.run([TOOL, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+
+
+def write_idx(folder, split, count, seed):
+    """Images of 16x16 whose bright quadrant is their class, as IDX files."""
+    draw = random.Random(seed)
+    labels = [i % 4 for i in range(count)]
+    pixels = bytearray()
+    for label in labels:
+        for row in range(16):
+            for column in range(16):
+                inside = row // 8 == label // 2 and column // 8 == label % 2
+                pixels.append(draw.randrange(100) + (100 if inside else 0))
+    with gzip.open(folder / f"{split}-images-idx3-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">IIII", 0x803, count, 16, 16) + bytes(pixels))
+    with gzip.open(folder / f"{split}-labels-idx1-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">II", 0x801, count) + bytes(labels))
+
+
+class Tool(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        cls.data = cls.folder / "data"
+        cls.data.mkdir()
+        write_idx(cls.data, "train", 400, 1)
+        write_idx(cls.data, "t10k", 100, 2)
+        cls.poisoned = cls.folder / "poisoned"
+        made = mcci("poison", "--data", cls.data, "--attack", "badnets", "--rate", "0.1", "--out", cls.poisoned)
+        assert made.returncode == 0, made.stderr
+        cls.manifest = cls.poisoned / "truth" / "manifest.json"
+        cls.run_folder = cls.folder / "run"
+        trained = mcci("train", "--data", cls.poisoned / "dataset", "--out", cls.run_folder, "--epochs", "2", *TRAIN)
+        assert trained.returncode == 0, trained.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def assertFails(self, done, code, *texts):
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertIn("mcci: error: ", done.stderr)
+        for text in texts:
+            self.assertIn(text, done.stderr)
+
+    # The main path, as the README shows it.
+
+    def test_poisoned_folder_keeps_the_truth_apart(self):
+        truth = json.loads(self.manifest.read_text())
+        self.assertEqual(truth["schema"], "mcci.manifest/1")
+        learner = {path.name for path in (self.poisoned / "dataset").iterdir()}
+        self.assertEqual(learner, {"dataset.json", "labels.csv", "images"})
+        for name in ("dataset.json", "labels.csv"):
+            text = (self.poisoned / "dataset" / name).read_text().lower()
+            self.assertNotIn("poison", text)
+            self.assertNotIn("badnets", text)
+
+    def test_run_folder_holds_what_the_documentation_says(self):
+        names = {path.name for path in self.run_folder.iterdir()}
+        self.assertLessEqual({"config.json", "environment.json", "train.log", "checkpoint.safetensors", "result.json"},
+                             names)
+        cell = json.loads((self.run_folder / "result.json").read_text())["cells"][0]
+        self.assertEqual(cell["defense"], "mcci")
+        self.assertEqual(len(cell["history"]), 3)  # one epoch of head start, two conditioned
+
+    def test_eval_prints_and_records_the_three_figures(self):
+        done = mcci("eval", self.run_folder, "--test", self.data, "--manifest", self.manifest)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertTrue(lines[0].startswith("CA ") and "of 100)" in lines[0], done.stdout)
+        self.assertTrue(lines[1].startswith("ASR") and "of 75)" in lines[1], done.stdout)
+        self.assertTrue(lines[2].startswith("PA ") and "of 75)" in lines[2], done.stdout)
+        cell = json.loads((self.run_folder / "result.json").read_text())["cells"][0]
+        self.assertEqual(cell["counts"]["asr"]["total"], 75)
+        self.assertEqual(cell["attack"], "badnets")
+
+    def test_all_classes_counts_the_target_class_too(self):
+        done = mcci("eval", self.run_folder, "--test", self.data, "--attack", "badnets", "--all-classes")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("of 100)  all triggered test images", done.stdout)
+        self.assertIn("not recorded", done.stdout)
+
+    def test_audit_ranks_all_training_images(self):
+        done = mcci("audit", self.run_folder, "--manifest", self.manifest)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("AUROC", done.stdout)
+        with open(self.run_folder / "audit.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(len(rows), 400)
+        self.assertEqual(list(rows[0]), ["path", "label", "suspicion", "suggested_label"])
+        suspicion = [float(row["suspicion"]) for row in rows]
+        self.assertEqual(suspicion, sorted(suspicion, reverse=True))
+        self.assertIn("data:image/png;base64", (self.run_folder / "report.html").read_text())
+
+    def test_predict_csv_and_json_agree(self):
+        images = self.poisoned / "dataset" / "images"
+        table = mcci("predict", self.run_folder, images)
+        self.assertEqual(table.returncode, 0, table.stderr)
+        rows = list(csv.DictReader(table.stdout.splitlines()))
+        self.assertEqual(len(rows), 400)
+        self.assertEqual(list(rows[0]), ["path", "class", "probability", "suspicion"])
+        listed = json.loads(mcci("predict", self.run_folder, images, "--format", "json").stdout)
+        self.assertEqual([row["class"] for row in listed], [row["class"] for row in rows])
+        for perception in ("own", "attacked"):
+            self.assertEqual(mcci("predict", self.run_folder, images, "--perception", perception).returncode, 0)
+
+    def test_export_writes_weights_and_their_description(self):
+        out = self.folder / "model.safetensors"
+        done = mcci("export", self.run_folder, "--out", out, "--reference")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        description = json.loads((self.folder / "model.json").read_text())
+        self.assertEqual(description["architecture"], "resnet8")
+        self.assertEqual(description["input"], [1, 16, 16])
+        self.assertTrue((self.folder / "model-reference.safetensors").exists())
+        self.assertFails(mcci("export", self.run_folder, "--out", out), 2, "is there already")
+
+    def test_demo_compares_and_goes_on_where_it_was(self):
+        out = self.folder / "demo"
+        arguments = ["demo", "--data", self.data, "--out", out, "--backbone", "resnet8", "--width", "4",
+                     "--epochs", "1", "--seeds", "1,2", "--curve-images", "50"]
+        first = mcci(*arguments)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        cells = json.loads((out / "result.json").read_text())["cells"]
+        self.assertEqual([(cell["seed"], cell["defense"]) for cell in cells],
+                         [(1, "none"), (1, "mcci"), (2, "none"), (2, "mcci")])
+        written = (out / "seed-1" / "mcci" / "checkpoint.safetensors").stat().st_mtime_ns
+        again = mcci(*arguments)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual((out / "seed-1" / "mcci" / "checkpoint.safetensors").stat().st_mtime_ns, written)
+        self.assertFails(mcci(*arguments, "--rate", "0.2"), 2, "other options")
+
+    # A run that is stopped.
+
+    def weights(self, run):
+        out = self.folder / f"{run.name}.safetensors"
+        done = mcci("export", run, "--out", out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return out.read_bytes()
+
+    def long_run(self, name):
+        run = self.folder / name
+        return run, ["train", "--data", self.poisoned / "dataset", "--out", run, "--epochs", "12",
+                     "--checkpoint-minutes", "0", *TRAIN]
+
+    def stop_and_resume(self, name, how):
+        run, arguments = self.long_run(name)
+        process = subprocess.Popen([TOOL, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=120)
+        self.assertFalse((run / "result.json").exists(), "the run ended before it was stopped")
+        self.assertFails(mcci("eval", run, "--test", self.data), 2, "has not finished", "--resume")
+        done = mcci("train", "--out", run, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return run, process.returncode, errors
+
+    def test_stopped_runs_end_as_uninterrupted_ones(self):
+        whole, arguments = self.long_run("whole")
+        self.assertEqual(mcci(*arguments).returncode, 0)
+        expected = self.weights(whole)
+        killed, _, _ = self.stop_and_resume("killed", signal.SIGKILL)
+        self.assertEqual(self.weights(killed), expected)
+        interrupted, code, errors = self.stop_and_resume("interrupted", signal.SIGINT)
+        self.assertEqual(code, 130, errors)
+        self.assertIn("continue with --resume", errors)
+        self.assertEqual(self.weights(interrupted), expected)
+
+    def test_a_full_disk_loses_nothing(self):
+        run, arguments = self.long_run("full")
+        limited = "ulimit -f 8; exec \"$0\" \"$@\""  # 8 blocks of 512 or 1024 bytes: config.json fits, a checkpoint does not
+        done = subprocess.run(["bash", "-c", limited, TOOL, *map(str, arguments)], capture_output=True, text=True,
+                              timeout=300, preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+        self.assertFails(done, 4, "checkpoint.safetensors")
+        self.assertEqual([path.name for path in run.iterdir() if ".tmp" in path.name], [])
+        done = mcci("train", "--out", run, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    # Bad input: one clear message, the right exit code, nothing left behind.
+
+    def test_a_taken_folder_is_never_written_over(self):
+        before = (self.run_folder / "checkpoint.safetensors").read_bytes()
+        self.assertFails(mcci("train", "--data", self.data, "--out", self.run_folder), 2, "not empty", "--resume")
+        self.assertFails(mcci("train", "--data", self.data, "--out", self.run_folder, "--resume", "--epochs", "9"), 2,
+                         "other options")
+        self.assertEqual((self.run_folder / "checkpoint.safetensors").read_bytes(), before)
+        self.assertFails(mcci("poison", "--data", self.data, "--out", self.poisoned), 2, "is there already")
+
+    def test_unknown_names_list_candidates(self):
+        out = self.folder / "never"
+        for arguments, texts in (
+                (["train", "--data", self.data, "--out", out, "--backbone", "resnet19"], ["resnet18"]),
+                (["train", "--data", self.data, "--out", out, "--defense", "mci"], ["mcci"]),
+                (["train", "--data", self.data, "--out", out, "--preset", "papr"], ["paper"]),
+                (["train", "--data", self.data, "--out", out, "--epoch", "3"], ["--epochs"]),
+                (["poison", "--data", self.data, "--out", out, "--attack", "badnet"], ["badnets"]),
+                (["train", "--data", self.folder / "absent", "--out", out], ["absent"]),
+                (["train", "--out", out], ["--data"]),
+        ):
+            self.assertFails(mcci(*arguments), 4 if "absent" in str(arguments) else 2, *texts)
+        self.assertFalse(out.exists())
+
+    def test_values_out_of_range(self):
+        out = self.folder / "never"
+        for name, value in (("epochs", "0"), ("epochs", "many"), ("lr", "-1"), ("lr", "nan"), ("batch-size", "0")):
+            self.assertFails(mcci("train", "--data", self.data, "--out", out, f"--{name}={value}"), 2, name)
+        self.assertFails(mcci("poison", "--data", self.data, "--out", out, "--rate", "1.5"), 2, "rate")
+        self.assertFalse(out.exists())
+
+    def test_config_file(self):
+        config = self.folder / "train.toml"
+        config.write_text(f'data = "{self.data}"\nepochs = 1\nbackbone = "resnet8"\nwidth = 4\npreset = "fast"\n')
+        out = self.folder / "from-toml"
+        done = mcci("train", "--config", config, "--out", out, "--width", "2", "--ain-width", "2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        options = json.loads((out / "config.json").read_text())["options"]
+        self.assertEqual((options["epochs"], options["width"], options["optimizer"]), (1, 2, "sgd"))
+        config.write_text("epochs = 1\nbackbon = 'resnet8'\n")
+        self.assertFails(mcci("train", "--config", config, "--out", self.folder / "never"), 2, "train.toml:2", "backbone")
+        config.write_text("epochs = = 1\n")
+        self.assertFails(mcci("train", "--config", config, "--out", self.folder / "never"), 2, "train.toml:1")
+
+    def test_damaged_data(self):
+        broken = self.folder / "broken"
+        broken.mkdir()
+        write_idx(broken, "train", 40, 3)
+        file = broken / "train-images-idx3-ubyte.gz"
+        file.write_bytes(file.read_bytes()[:200])
+        out = self.folder / "never"
+        self.assertFails(mcci("train", "--data", broken, "--out", out), 3, "train-images-idx3-ubyte.gz")
+        self.assertFalse(out.exists())
+
+    def test_damaged_runs(self):
+        for name, damage in (("checkpoint.safetensors", lambda b: b[:len(b) // 2]),
+                             ("checkpoint.safetensors", lambda b: b"\xff" * 8 + b[8:]),
+                             ("config.json", lambda b: b[:-20])):
+            copy = self.folder / "damaged"
+            subprocess.run(["cp", "-r", self.run_folder, copy], check=True)
+            (copy / name).write_bytes(damage((copy / name).read_bytes()))
+            self.assertFails(mcci("eval", copy, "--test", self.data), 3, name)
+            subprocess.run(["rm", "-r", copy], check=True)
+        self.assertFails(mcci("eval", self.folder / "absent", "--test", self.data), 4, "config.json")
+
+    def test_a_plain_model_cannot_be_controlled_or_audited(self):
+        out = self.folder / "plain"
+        done = mcci("train", "--data", self.data, "--out", out, "--defense", "none", "--epochs", "1", "--backbone",
+                    "resnet8", "--width", "2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFails(mcci("audit", out), 2, "--defense mcci")
+        self.assertFails(mcci("eval", out, "--test", self.data, "--perception", "own"), 2, "clean")
+        self.assertEqual(mcci("predict", out, self.poisoned / "dataset" / "images").returncode, 0)
+
+    def test_manifest_of_another_set(self):
+        other = self.folder / "other"
+        write = self.folder / "other-data"
+        write.mkdir()
+        write_idx(write, "train", 100, 5)
+        self.assertEqual(mcci("poison", "--data", write, "--out", other).returncode, 0)
+        self.assertFails(mcci("audit", self.run_folder, "--manifest", other / "truth" / "manifest.json"), 2, "manifest")
+        self.assertFails(mcci("audit", self.run_folder, "--manifest", self.run_folder / "config.json"), 3, "config.json")
+
+    def test_help_names_defaults_and_exit_codes(self):
+        self.assertIn("Exit codes", mcci("--help").stdout)
+        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo"):
+            done = mcci(command, "--help")
+            self.assertEqual(done.returncode, 0, command)
+            self.assertIn("Example: mcci " + command, done.stdout)
+        self.assertIn("default: fast", mcci("train", "--help").stdout)
+        self.assertIn("badnets", mcci("poison", "--list").stdout)
+        self.assertFails(mcci(), 2)
+        self.assertFails(mcci("trian"), 2)
+
+    def test_reports(self):
+        for form, text in (("text", "mcci"), ("markdown", "|")):
+            done = mcci("report", self.run_folder, "--format", form)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(text, done.stdout)
+        out = self.folder / "page.html"
+        self.assertEqual(mcci("report", self.run_folder, "--out", out).returncode, 0)
+        self.assertIn("<html", out.read_text())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,332 @@
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/nn/functional/loss.h>
+#include <torch/nn/modules/dropout.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
+
+#include "mcci/baselines/plain.hpp"
+#include "mcci/core/interrupt.hpp"
+#include "mcci/state/module_state.hpp"
+#include "mcci/train/optimizer.hpp"
+#include "mcci/train/schedule.hpp"
+#include "mcci/train/trainer.hpp"
+
+namespace mcci {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+at::Tensor fixture(const TensorFile& file, const std::string& name) {
+  for (const auto& [key, tensor] : file.tensors) {
+    if (key == name) return tensor;
+  }
+  ADD_FAILURE() << "no tensor " << name;
+  return {};
+}
+
+void expect_parity_over_three_steps(const std::string& name, const OptimizerOptions& options) {
+  const TensorFile file = load_safetensors(std::string(MCCI_FIXTURES) + "/" + name + ".safetensors");
+  TensorList parameters;
+  for (const std::string i : {"0", "1"}) {
+    parameters.emplace_back(i, fixture(file, "param." + i).clone().requires_grad_());
+  }
+  const auto optimizer = make_optimizer(options, parameters);
+  for (const std::string step : {"0", "1", "2"}) {
+    for (auto& [i, parameter] : parameters) parameter.mutable_grad() = fixture(file, "grad." + step + "." + i);
+    optimizer->step(options.lr);
+    for (const auto& [i, parameter] : parameters) {
+      EXPECT_TRUE(at::allclose(parameter.detach(), fixture(file, "after." + step + "." + i), 1e-6, 1e-7))
+          << name << ", step " << step << ", parameter " << i;
+    }
+  }
+}
+
+TEST(Optimizer, SgdEqualsPyTorch) {
+  OptimizerOptions options;
+  options.optimizer = "sgd";
+  options.lr = 0.05;
+  options.momentum = 0.9;
+  options.weight_decay = 5e-4;
+  expect_parity_over_three_steps("sgd", options);
+}
+
+TEST(Optimizer, AdadeltaEqualsPyTorch) {
+  OptimizerOptions options;
+  options.optimizer = "adadelta";
+  options.lr = 0.1;
+  options.weight_decay = 1e-4;
+  expect_parity_over_three_steps("adadelta", options);
+}
+
+TEST(Schedule, StepsMultiplyAtEachMilestone) {
+  ScheduleOptions options;
+  options.schedule = "steps";
+  EXPECT_DOUBLE_EQ(learning_rate(options, 0.1, {29, 0, 1}), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 0.1, {30, 0, 1}), 0.1 * 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 0.1, {99, 0, 1}), 0.1 * 0.1 * 0.1 * 0.1);
+}
+
+TEST(Schedule, OneCycleRisesLinearlyAndFallsToZero) {
+  ScheduleOptions options;
+  options.schedule = "one-cycle";
+  options.warmup = 0.25;
+  const auto at = [&](std::int64_t step) { return learning_rate(options, 1.0, {0, step, 99}); };
+  EXPECT_DOUBLE_EQ(at(4), 0.05 / 0.25);          // progress 5/100
+  EXPECT_DOUBLE_EQ(at(24), 1.0);                 // the peak, at progress 25/100
+  EXPECT_NEAR(at(61), 0.5 * (1 + std::cos(M_PI * 0.37 / 0.75)), 1e-12);
+  EXPECT_GT(at(0), 0);
+  EXPECT_GT(at(98), 0);
+  EXPECT_LT(at(98), 1e-3);
+}
+
+TEST(Schedule, RefusesMilestonesThatAreNoEpochs) {
+  ScheduleOptions options;
+  options.milestones = {"30", "sixty"};
+  EXPECT_THROW(options.milestone_epochs(), Error);
+}
+
+// Small random images whose class is the brightest quadrant.
+DatasetPtr quadrants(std::int64_t n) {
+  torch::manual_seed(5);
+  at::Tensor images = at::randint(0, 100, {n, 1, 16, 16}, at::kLong).to(at::kByte);
+  const at::Tensor labels = at::arange(n).remainder(4);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t c = i % 4;
+    images[i].narrow(1, 8 * (c / 2), 8).narrow(2, 8 * (c % 2), 8).add_(120);
+  }
+  return make_memory_dataset(images, labels, {"a", "b", "c", "d"});
+}
+
+// Two phases, dropout and state of its own that changes with every step: what a resumed run must carry over.
+class Stateful : public Defense {
+ public:
+  void declare(OptionSet&) override {}
+  const Registry<Json>& presets() const override {
+    static const Registry<Json> none("preset", {});
+    return none;
+  }
+  void build(const Problem& problem) override {
+    torch::manual_seed(problem.seed);
+    network_ = Network(problem.num_classes);
+  }
+  torch::nn::Module& module() override { return *network_; }
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    Phase first = make_phase("first", parameter_list(*network_), options);
+    Phase second = make_phase("second", parameter_list(*network_), options);
+    second.optimizer.optimizer = "adadelta";
+    return {first, second};
+  }
+  void prepare_phase(std::size_t index, const DatasetPtr& data) override {
+    if (index == 1) memory_ = network_->fc->weight.detach().clone().fill_(static_cast<double>(data->size()));
+  }
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    if (++steps == stop_after) set_interrupt_requested(true);
+    const at::Tensor logits = network_->forward(batch.images);
+    at::Tensor loss = torch::nn::functional::cross_entropy(logits, batch.labels);
+    if (phase == 1) {
+      memory_.mul_(0.9).add_(network_->fc->weight.detach(), 0.1);
+      loss = loss + (network_->fc->weight - memory_).square().mean() * 1e-3;
+    }
+    return {loss, logits};
+  }
+  TensorList extra_state() override { return memory_.defined() ? TensorList{{"memory", memory_}} : TensorList{}; }
+  void set_extra_state(const TensorList& tensors, const std::string&) override {
+    if (!tensors.empty()) memory_ = tensors.front().second;
+  }
+  at::Tensor logits(const at::Tensor& images, Perception) override { return network_->forward(images); }
+  std::shared_ptr<Backbone> folded() override { return nullptr; }
+
+  int steps = 0;
+  int stop_after = 0;
+
+ private:
+  struct NetworkImpl : torch::nn::Module {
+    explicit NetworkImpl(std::int64_t classes)
+        : fc(register_module("fc", torch::nn::Linear(256, classes))),
+          dropout(register_module("dropout", torch::nn::Dropout(0.5))) {}
+    at::Tensor forward(const at::Tensor& x) { return fc(dropout(x.flatten(1))); }
+    torch::nn::Linear fc;
+    torch::nn::Dropout dropout;
+  };
+  TORCH_MODULE(Network);
+  Network network_{nullptr};
+  at::Tensor memory_;
+};
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  TrainerTest() {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    run_.data = quadrants(70);
+    run_.options.epochs = 2;
+    run_.options.loader.batch_size = 16;
+    run_.options.seed = 3;
+    run_.config_hash = "config";
+    problem_.shape = run_.data->shape();
+    problem_.num_classes = 4;
+    problem_.seed = 3;
+  }
+  ~TrainerTest() override {
+    set_interrupt_requested(false);
+    fs::remove_all(folder_);
+  }
+
+  fs::path folder_ = fs::temp_directory_path() / ("mcci-train-" + std::to_string(::getpid()));
+  TrainingRun run_;
+  Problem problem_;
+};
+
+// 70 samples in batches of 16: five steps per epoch, ten per phase, twenty in all. Stopped anywhere, at the edges of
+// epochs and phases too, a resumed run ends with the same bits.
+TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
+  Stateful whole;
+  whole.build(problem_);
+  const RunState expected = train(whole, run_);
+  EXPECT_EQ(whole.steps, 20);
+
+  for (const int stop : {1, 3, 5, 6, 10, 11, 14, 15, 19}) {
+    run_.checkpoint = folder_ / ("stop-" + std::to_string(stop));
+    run_.resume = false;
+    Stateful stopped;
+    stopped.build(problem_);
+    stopped.stop_after = stop;
+    EXPECT_THROW(train(stopped, run_), Error) << stop;
+    set_interrupt_requested(false);
+
+    run_.resume = true;
+    Stateful resumed;
+    problem_.seed = 99;  // the weights must come from the checkpoint
+    resumed.build(problem_);
+    problem_.seed = 3;
+    const RunState state = train(resumed, run_);
+    EXPECT_EQ(resumed.steps, 20 - stop);
+    const TensorList a = module_state(whole.module());
+    const TensorList b = module_state(resumed.module());
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(a[i].second, b[i].second)) << stop << a[i].first;
+    ASSERT_EQ(state.history.size(), expected.history.size());
+    for (std::size_t e = 0; e < expected.history.size(); ++e) {
+      for (const std::string key : {"phase", "loss", "train_accuracy", "lr"}) {
+        EXPECT_EQ(state.history[e][key], expected.history[e][key]) << "stopped at " << stop << ", epoch " << e << ", " << key;
+      }
+    }
+  }
+}
+
+TEST_F(TrainerTest, FinishedRunIsNotTrainedAgain) {
+  run_.checkpoint = folder_ / "done";
+  Stateful first;
+  first.build(problem_);
+  train(first, run_);
+  run_.resume = true;
+  Stateful again;
+  again.build(problem_);
+  EXPECT_TRUE(train(again, run_).finished);
+  EXPECT_EQ(again.steps, 0);
+}
+
+TEST_F(TrainerTest, SameSeedSameBitsOtherSeedOthers) {
+  const auto weights = [&](std::int64_t seed) {
+    run_.options.seed = seed;
+    Stateful defense;
+    defense.build(problem_);
+    train(defense, run_);
+    return module_state(defense.module()).front().second.clone();
+  };
+  const at::Tensor once = weights(3);
+  EXPECT_TRUE(at::equal(once, weights(3)));
+  EXPECT_FALSE(at::equal(once, weights(4)));
+}
+
+TEST_F(TrainerTest, CheckpointOfAnotherConfigurationIsRefused) {
+  run_.checkpoint = folder_ / "other";
+  Stateful first;
+  first.build(problem_);
+  train(first, run_);
+  run_.config_hash = "something else";
+  run_.resume = true;
+  try {
+    train(first, run_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_THAT(error.what(), HasSubstr("another configuration"));
+  }
+}
+
+TEST_F(TrainerTest, DamagedCheckpointIsRefused) {
+  run_.checkpoint = folder_ / "damaged";
+  Stateful defense;
+  defense.build(problem_);
+  train(defense, run_);
+  fs::resize_file(run_.checkpoint, fs::file_size(run_.checkpoint) - 7);
+  try {
+    load_checkpoint(run_.checkpoint, "config");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::data);
+    EXPECT_THAT(error.what(), HasSubstr("damaged"));
+  }
+}
+
+TEST_F(TrainerTest, ForeignSafetensorsFileIsNoCheckpoint) {
+  const fs::path path = folder_ / "weights.safetensors";
+  save_safetensors(path, {{"a", at::ones({2})}}, {{"format", "pt"}});
+  EXPECT_THROW(load_checkpoint(path, "config"), Error);
+}
+
+TEST_F(TrainerTest, DivergedTrainingIsAnErrorNotAResult) {
+  struct Diverging : Stateful {
+    StepOutput loss(std::size_t phase, const Batch& batch) override {
+      StepOutput output = Stateful::loss(phase, batch);
+      output.loss = output.loss * NAN;
+      return output;
+    }
+  } defense;
+  defense.build(problem_);
+  try {
+    train(defense, run_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no longer a number"));
+  }
+}
+
+TEST_F(TrainerTest, SetOfOneImageIsRefused) {
+  run_.data = quadrants(1);
+  Stateful defense;
+  defense.build(problem_);
+  EXPECT_THROW(train(defense, run_), Error);
+}
+
+TEST_F(TrainerTest, PlainResNetOverfitsABatchAndFoldsToItself) {
+  run_.data = quadrants(32);
+  run_.options.epochs = 30;
+  run_.options.augment.flip = false;
+  run_.options.optimizer.lr = 0.05;
+  problem_.backbone.name = "resnet8";
+  problem_.backbone.width = 4;
+  problem_.backbone.in_channels = 1;
+  problem_.backbone.image_size = 16;
+  const auto plain = make_plain();
+  plain->build(problem_);
+  const RunState state = train(*plain, run_);
+  EXPECT_EQ(state.history.back()["train_accuracy"], 100.0);
+  const at::Tensor images = to_unit(run_.data->images(at::arange(32)));
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::allclose(plain->folded()->forward(images), plain->logits(images, Perception::clean), 1e-4, 1e-5));
+  EXPECT_THROW(plain->logits(images, Perception::own), Error);
+  EXPECT_THROW(plain->suspicion(images, run_.data->labels()), Error);
+}
+
+}  // namespace
+}  // namespace mcci
