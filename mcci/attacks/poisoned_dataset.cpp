@@ -124,6 +124,35 @@ void write_labels(const fs::path& path, const Manifest& manifest) {
   });
 }
 
+// The two folders of a poisoned set below `folder`. Returns the manifest as written.
+Manifest write_halves(const fs::path& folder, const PoisonedDataset& poisoned) {
+  const fs::path dataset = folder / "dataset";
+  const fs::path truth = folder / "truth";
+  make_folder(dataset);
+  make_folder(truth);
+
+  Manifest manifest = poisoned.manifest;
+  manifest.sha256 = write_images(dataset, poisoned);
+  write_labels(dataset / "labels.csv", manifest);
+  write_json(dataset / "dataset.json",
+             {{"schema", "mcci.dataset/1"},
+              {"classes", manifest.classes},
+              {"shape", {manifest.shape.channels, manifest.shape.height, manifest.shape.width}},
+              {"count", manifest.size()}});
+
+  const fs::path artifacts = truth / "artifacts";
+  if (!manifest.artifacts.empty() && manifest.artifacts != artifacts) {
+    std::error_code failure;
+    fs::copy(manifest.artifacts, artifacts, fs::copy_options::recursive, failure);
+    if (failure) {
+      throw Error(ErrorKind::io, "cannot be copied (" + failure.message() + ")", manifest.artifacts.string());
+    }
+    manifest.artifacts = artifacts;
+  }
+  write_manifest(truth / "manifest.json", manifest);
+  return manifest;
+}
+
 }  // namespace
 
 PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const AttackSpec& spec,
@@ -176,30 +205,21 @@ PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const
 
 void write_poisoned_dataset(const fs::path& out, const PoisonedDataset& poisoned) {
   StagedFolder folder(out);
-  const fs::path dataset = folder.path() / "dataset";
-  const fs::path truth = folder.path() / "truth";
-  make_folder(dataset);
-  make_folder(truth);
-
-  Manifest manifest = poisoned.manifest;
-  manifest.sha256 = write_images(dataset, poisoned);
-  write_labels(dataset / "labels.csv", manifest);
-  write_json(dataset / "dataset.json",
-             {{"schema", "mcci.dataset/1"},
-              {"classes", manifest.classes},
-              {"shape", {manifest.shape.channels, manifest.shape.height, manifest.shape.width}},
-              {"count", manifest.size()}});
-
-  if (!manifest.artifacts.empty()) {
-    std::error_code failure;
-    fs::copy(manifest.artifacts, truth / "artifacts", fs::copy_options::recursive, failure);
-    if (failure) {
-      throw Error(ErrorKind::io, "cannot be copied (" + failure.message() + ")", manifest.artifacts.string());
-    }
-    manifest.artifacts = truth / "artifacts";
-  }
-  write_manifest(truth / "manifest.json", manifest);
+  write_halves(folder.path(), poisoned);
   folder.commit();
+}
+
+PoisonedDataset poison_to(const fs::path& out, const DatasetPtr& clean, const std::string& source,
+                          const AttackSpec& spec) {
+  StagedFolder folder(out);
+  const fs::path artifacts = folder.path() / "truth" / "artifacts";
+  PoisonedDataset poisoned = poison(clean, source, spec, artifacts);
+  std::error_code ignored;
+  if (poisoned.manifest.artifacts.empty()) fs::remove(artifacts, ignored);
+  poisoned.manifest = write_halves(folder.path(), poisoned);
+  folder.commit();
+  if (!poisoned.manifest.artifacts.empty()) poisoned.manifest.artifacts = out / "truth" / "artifacts";
+  return poisoned;
 }
 
 }  // namespace mcci

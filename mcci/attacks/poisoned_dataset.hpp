@@ -30,4 +30,8 @@ PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const
 // Errors: usage if `out` exists; io; interrupted.
 void write_poisoned_dataset(const std::filesystem::path& out, const PoisonedDataset& poisoned);
 
+// Both in one, with the artifacts in out/truth from the start: what a learned attack needs.
+PoisonedDataset poison_to(const std::filesystem::path& out, const DatasetPtr& clean,
+                          const std::string& source, const AttackSpec& spec);
+
 }  // namespace mcci

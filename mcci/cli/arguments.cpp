@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <map>
 
 #include "mcci/core/error.hpp"
@@ -17,11 +18,25 @@ std::string value_of_word(const std::vector<std::string>& words, const std::stri
   return "";
 }
 
-std::string describe(const OptionSet::Entry& entry) {
+std::string as_given(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  std::string text;
+  for (const Json& element : value) text += (text.empty() ? "" : ",") + as_given(element);
+  return text;
+}
+
+std::string describe(const OptionSet::Entry& entry, const Registry<Json>* presets) {
   std::string text = entry.help;
   if (!entry.constraint.empty() && !entry.is_flag) text += " [" + entry.constraint + "]";
-  if (!entry.default_text.empty()) text += " (default: " + entry.default_text + ")";
-  return text;
+  std::string values;
+  if (presets != nullptr) {
+    for (const auto& preset : presets->entries()) {
+      if (preset.value.contains(entry.name)) values += ", " + preset.name + ": " + as_given(preset.value[entry.name]);
+    }
+  }
+  if (!entry.default_text.empty()) values += ", default: " + entry.default_text;
+  return values.empty() ? text : text + " (" + values.substr(2) + ")";
 }
 
 }  // namespace
@@ -32,11 +47,11 @@ std::string Arguments::text() const {
   return text;
 }
 
-bool Arguments::is_command(const std::string& name) const {
+std::string Arguments::command() const {
   for (const std::string& word : words) {
-    if (word.rfind('-', 0) != 0) return word == name;
+    if (word.rfind('-', 0) != 0) return word;
   }
-  return false;
+  return "";
 }
 
 std::string Arguments::early(const std::string& name, const std::string& fallback) const {
@@ -51,18 +66,19 @@ std::string Arguments::early(const std::string& name, const std::string& fallbac
   }
 }
 
-std::function<void()> bind(CLI::App& command, OptionSet& set, const std::string& group) {
+std::function<void()> bind_flags(CLI::App& command, OptionSet& set, const std::string& group,
+                                 const Registry<Json>* presets) {
   const auto given = std::make_shared<std::map<std::string, std::string>>();
   for (const OptionSet::Entry& entry : set.entries()) {
     const std::string flag = "--" + entry.name;
     if (command.get_option_no_throw(flag) != nullptr) continue;
     CLI::Option* option = nullptr;
     if (entry.is_flag) {
-      option = command.add_flag_callback(flag, [given, name = entry.name] { (*given)[name] = "true"; }, describe(entry));
+      option = command.add_flag_callback(flag, [given, name = entry.name] { (*given)[name] = "true"; }, describe(entry, presets));
       command.add_flag_callback("--no-" + entry.name, [given, name = entry.name] { (*given)[name] = "false"; })->group("");
     } else {
       option = command.add_option_function<std::string>(
-          flag, [given, name = entry.name](const std::string& text) { (*given)[name] = text; }, describe(entry));
+          flag, [given, name = entry.name](const std::string& text) { (*given)[name] = text; }, describe(entry, presets));
       option->type_name("");
     }
     option->group(group);
@@ -73,7 +89,12 @@ std::function<void()> bind(CLI::App& command, OptionSet& set, const std::string&
 }
 
 void refuse_unknown(const CLI::App& command) {
-  const std::vector<std::string> extra = command.remaining();
+  std::vector<std::string> extra = command.remaining();
+  // The program takes --quiet after the subcommand too, and with it whatever nobody knows.
+  const std::vector<std::string> passed_on = command.get_parent()->remaining();
+  extra.insert(extra.end(), passed_on.begin(), passed_on.end());
+  // A value that follows an unknown flag is not what was mistyped.
+  std::stable_partition(extra.begin(), extra.end(), [](const std::string& word) { return word.rfind('-', 0) == 0; });
   if (extra.empty()) return;
   std::vector<std::string> known;
   for (const CLI::Option* option : command.get_options()) {
@@ -86,7 +107,7 @@ void refuse_unknown(const CLI::App& command) {
 std::shared_ptr<ComputeFlags> add_compute_flags(CLI::App& command) {
   auto flags = std::make_shared<ComputeFlags>();
   flags->compute.declare(flags->options);
-  flags->assign = bind(command, flags->options, "Compute");
+  flags->assign = bind_flags(command, flags->options, "Compute");
   return flags;
 }
 

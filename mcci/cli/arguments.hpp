@@ -16,15 +16,18 @@ namespace mcci {
 struct Arguments {
   std::vector<std::string> words;  // after the program's name
   std::string text() const;        // "mcci train ...", as recorded in results
-  bool is_command(const std::string& name) const;  // whether `name` is the subcommand that is called
+  std::string command() const;     // the first word that is no flag; empty if there is none
+  bool is_command(const std::string& name) const { return command() == name; }
 
   // The value given for --name, in the words or else in the file given by --config; `fallback` if in neither.
   std::string early(const std::string& name, const std::string& fallback) const;
 };
 
-// Makes a flag of every entry of `set` that has none yet, under the heading `group`. What is given is assigned, with
-// candidates listed for what does not exist, once the returned function is called (in the command's callback).
-std::function<void()> bind(CLI::App& command, OptionSet& set, const std::string& group);
+// Makes a flag of every entry of `set` that has none yet, under the heading `group`; its help names the default and what
+// each of the presets gives. What is on the command line is assigned once the returned function is called (in the
+// command's callback).
+std::function<void()> bind_flags(CLI::App& command, OptionSet& set, const std::string& group,
+                                 const Registry<Json>* presets = nullptr);
 
 // Errors: usage, listing the candidates, if words were given that the command does not know.
 void refuse_unknown(const CLI::App& command);

@@ -19,7 +19,7 @@ void add_demo(CLI::App& program, const Arguments& arguments) {
   const auto demo = std::make_shared<Demo>();
   demo->experiment.declare(demo->options);
   command->add_option("--out", demo->out, "folder for everything it makes")->type_name("")->capture_default_str();
-  const auto assign = bind(*command, demo->options, "Options");
+  const auto assign = bind_flags(*command, demo->options, "Options");
   command->allow_extras();
   command->callback([command, demo, assign, text = arguments.text()] {
     refuse_unknown(*command);

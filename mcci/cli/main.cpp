@@ -16,6 +16,18 @@ int fail(const std::string& message, int code) {
   return code;
 }
 
+void refuse_unknown_command(const CLI::App& program, const mcci::Arguments& arguments) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : program.get_subcommands({})) {
+    if (arguments.is_command(command->get_name())) return;
+    known.push_back(command->get_name());
+  }
+  const std::string given = arguments.command();
+  if (given.empty()) return;  // flags only, or nothing: CLI11 says what is missing
+  throw mcci::Error(mcci::ErrorKind::usage, "there is no command '" + given + "'", "",
+                    "use " + mcci::candidates(given, known) + "; see mcci --help");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -30,6 +42,7 @@ int main(int argc, char** argv) {
     program.set_version_flag("--version", "mcci " + mcci::version());
     program.add_flag_callback("--quiet", [] { mcci::set_quiet(true); }, "no progress and no information, only warnings");
     program.fallthrough();
+    program.allow_extras();
     program.footer(
         "Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 file or disk error, 130 interrupted, 1 a defect of mcci.\n"
         "Every command has --help with its defaults and an example.");
@@ -41,6 +54,7 @@ int main(int argc, char** argv) {
     mcci::add_audit(program, arguments);
     mcci::add_export(program, arguments);
     mcci::add_report(program, arguments);
+    refuse_unknown_command(program, arguments);
     mcci::install_interrupt_handler();
     try {
       program.parse(argc, argv);

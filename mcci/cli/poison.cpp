@@ -57,10 +57,8 @@ void run(Poison& options) {
   if (std::filesystem::exists(out)) {
     throw Error(ErrorKind::usage, "the folder is there already", out.string(), "remove it or name another --out");
   }
-  const PoisonedDataset poisoned =
-      poison(open_dataset(options.data, Split::train, options.dataset), options.data, spec);
-  write_poisoned_dataset(out, poisoned);
-  const Manifest& manifest = poisoned.manifest;
+  const DatasetPtr clean = open_dataset(options.data, Split::train, options.dataset);
+  const Manifest manifest = poison_to(out, clean, options.data, spec).manifest;
   const auto count = manifest.poisoned().sum().item<std::int64_t>();
   std::cout << "poisoned " << count << " of " << manifest.size() << " images with " << spec.name << " (" << spec.preset
             << "), " << 100 * manifest.rate_of_whole_set() << " % of the whole set\n"
@@ -86,13 +84,13 @@ void add_poison(CLI::App& program, const Arguments& arguments) {
   set.add("rate", options->rate, "share of images to be poisoned", {0.0, 1.0});
   set.add("rate-of", options->rate_of, "what --rate is a share of", {"whole_set", "target_class"});
   set.add("seed", options->seed, "of everything the attack draws", {0, std::int64_t{1} << 53});
-  const auto assign_general = bind(*command, set, "Options");
+  const auto assign_general = bind_flags(*command, set, "Options");
   options->first_attack_option = set.entries().size();
   options->instance->declare(set);
   options->end_attack_options = set.entries().size();
-  const auto assign_attack = bind(*command, set, "Options of " + options->attack + " (defaults before its preset)");
+  const auto assign_attack = bind_flags(*command, set, "Options of " + options->attack + " (defaults before its preset)");
   options->dataset.declare(set);
-  const auto assign_dataset = bind(*command, set, "Data");
+  const auto assign_dataset = bind_flags(*command, set, "Data");
   command->add_option("--config", options->config_file, "TOML file with any of these options")->type_name("");
   command->add_flag("--list", options->list, "list all attacks with their presets and options");
   command->allow_extras();

@@ -58,7 +58,7 @@ void add_train(CLI::App& program, const Arguments& arguments) {
   command->add_option("--out", options->out, "folder of the run; must be new or empty")->required()->type_name("");
   command->add_flag("--resume", options->resume, "continue the run in --out, with the options it was started with");
   command->add_option("--config", options->config_file, "TOML file with any of the options below, by the same names")->type_name("");
-  const auto assign = bind(*command, options->config->options, "Options");
+  const auto assign = bind_flags(*command, options->config->options, "Options", &options->config->method->presets());
   command->allow_extras();
   command->callback([command, options, assign] {
     refuse_unknown(*command);

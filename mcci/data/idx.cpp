@@ -226,8 +226,9 @@ DatasetPtr open_idx(const OpenRequest& request) {
                 images_path->string());
   }
   const std::string file = images_path->filename().string();
-  for (std::int64_t i = 0; i < source.images.size(0); ++i)
+  for (std::int64_t i = 0; i < source.images.size(0); ++i) {
     source.names.push_back(file + "#" + std::to_string(i));
+  }
   return load_pixels(std::move(source), request.options);
 }
 

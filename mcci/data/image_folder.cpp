@@ -49,8 +49,9 @@ bool is_class_folders(const fs::path& folder) { return !subfolders(folder).empty
 DatasetPtr open_class_folders(const OpenRequest& request) {
   const fs::path folder = split_folder(request.folder, request.split);
   const std::vector<std::string> present = subfolders(folder);
-  if (present.empty())
+  if (present.empty()) {
     throw Error(ErrorKind::data, "there are no class folders", folder.string(), layout_hint);
+  }
 
   FileSource source;
   source.root = request.folder;

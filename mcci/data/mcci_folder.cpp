@@ -77,8 +77,9 @@ void read_samples(const fs::path& path, FileSource& source) {
       throw Error(ErrorKind::data, "the path '" + file + "' leads out of the data set", where,
                   "paths are relative to the folder and have no '..'");
     }
-    if (!seen.insert(file).second)
+    if (!seen.insert(file).second) {
       throw Error(ErrorKind::data, "the path '" + file + "' is there twice", where);
+    }
     source.paths.push_back(file);
     source.labels.push_back(label);
   }

@@ -1,8 +1,5 @@
 #include "mcci/method/intervention.hpp"
 
-#include <torch/nn/functional/padding.h>
-#include <torch/nn/functional/pooling.h>
-
 #include <cmath>
 
 #include "mcci/core/progress.hpp"
@@ -11,8 +8,6 @@
 
 namespace mcci {
 namespace {
-
-namespace F = torch::nn::functional;
 
 constexpr std::int64_t kBatch = 500;
 constexpr int kDraws = 8;  // of a host, until one has another recorded class
@@ -37,12 +32,7 @@ torch::Tensor choose_hosts(const torch::Tensor& guests, const torch::Tensor& lab
 void InterventionOptions::declare(OptionSet& set) {
   set.add("intervention-trials", trials, "images of other classes onto which each sample's content is put", {1, 1000});
   set.add("intervention-agreement", agreement, "share of the trials in which the label must follow to call a sample attacked",
-          {0.5, 1.0});
-}
-
-torch::Tensor high_pass(const torch::Tensor& images) {
-  const torch::Tensor padded = F::pad(images, F::PadFuncOptions({1, 1, 1, 1}).mode(torch::kReflect));
-  return images - F::avg_pool2d(padded, F::AvgPool2dFuncOptions(3).stride(1));
+          {0.1, 1.0});
 }
 
 torch::Tensor label_follows(MindControlModel model, const DatasetPtr& data, const Compute& compute,

@@ -16,10 +16,6 @@ struct InterventionOptions {
   void declare(OptionSet& set);
 };
 
-// x minus its 3x3 box blur (reflected border): what a small trigger is made of and smooth content is not.
-// [B,C,H,W] -> the same shape.
-torch::Tensor high_pass(const torch::Tensor& images);
-
 // The interventional test: a trigger is what makes the label follow wherever it goes. Sample i's high-pass content is put
 // onto random images of other recorded classes, and the indicator alone (the AIN after its head start) is asked whether
 // it now says label i. It is a do-operation on the indicator: an easy image does not carry its label along, a trigger

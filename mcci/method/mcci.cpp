@@ -20,12 +20,20 @@ namespace {
 
 namespace F = torch::nn::functional;
 
+const Registry<Indicator>& indicators() {
+  static const Registry<Indicator> table("indicator", {{"raw", "the DCT, unscaled", Indicator::raw},
+                                                       {"log", "its logarithm, with sign", Indicator::log},
+                                                       {"high-band", "its high frequencies, in pixels", Indicator::high_band}});
+  return table;
+}
+
 struct McciOptions {
   std::int64_t head_start_epochs = 0;
+  std::int64_t head_start_images = 0;
   double head_start_lr = 0.05;
   std::int64_t ain_width = 0;
   std::int64_t embedding = 100;
-  std::string spectrum = "raw";
+  std::string indicator = "raw";
   std::string fake_indicator = "robust-centre";
   std::vector<std::string> clean_images;
   InterventionOptions intervention;
@@ -33,10 +41,11 @@ struct McciOptions {
   void declare(OptionSet& set) {
     set.add("head-start-epochs", head_start_epochs,
             "epochs that the AIN trains alone before the SFRN; 0 trains both together (paper: 0)", {0, 1000});
+    set.add("head-start-images", head_start_images, "images in each of these epochs; 0: all", {0, 1000000000});
     set.add("head-start-lr", head_start_lr, "learning rate of the head start", {1e-8, 100.0});
     set.add("ain-width", ain_width, "channels of the AIN's first convolution; 0: the paper's", {0, 1024});
     set.add("embedding", embedding, "size of z and of z_f (paper: 100)", {1, 4096});
-    set.add("spectrum", spectrum, "scale of the DCT that the AIN sees (paper: raw)", {"raw", "log"});
+    set.add("indicator", indicator, "how the AIN is shown the spectrum (paper: raw)", indicators().names());
     set.add("fake-indicator", fake_indicator,
             "shown at inference: a robust centre over the training set, or the mean spectrum of clean images (paper)",
             {"robust-centre", "clean-images"});
@@ -54,9 +63,14 @@ class Mcci : public Defense {
   const Registry<Json>& presets() const override {
     static const Registry<Json> table = [] {
       Json paper = recipes().at("paper");
-      paper.update({{"head-start-epochs", 0}, {"ain-width", 0}, {"embedding", 100}, {"spectrum", "raw"}});
+      paper.update({{"head-start-epochs", 0}, {"ain-width", 0}, {"embedding", 100}, {"indicator", "raw"}});
       Json fast = recipes().at("fast");
-      fast.update({{"head-start-epochs", 1}, {"ain-width", 8}, {"spectrum", "log"}});
+      fast.update({{"head-start-epochs", 1},
+                   {"head-start-images", 12800},
+                   {"ain-width", 8},
+                   {"indicator", "high-band"},
+                   {"intervention-trials", 6},
+                   {"intervention-agreement", 0.5}});
       return Registry<Json>("preset", {{"paper", "the paper's model and training", paper},
                                        {"fast", "head start, interventional test, conditioned training", fast}});
     }();
@@ -71,7 +85,7 @@ class Mcci : public Defense {
     model.num_classes = problem.num_classes;
     model.embedding = options_.embedding;
     model.ain_width = options_.ain_width;
-    model.spectrum = options_.spectrum == "log" ? SpectrumScale::log : SpectrumScale::raw;
+    model.indicator = indicators().at(options_.indicator);
     torch::manual_seed(derive_seed(problem.seed, "weights"));
     model_ = MindControlModel(model, problem.compute);
   }
@@ -82,7 +96,9 @@ class Mcci : public Defense {
     if (!has_head_start()) return {make_phase("joint", parameter_list(*model_), options)};
     Phase head_start = make_phase("head start", parameters("ain", "indicator_head"), options);
     head_start.epochs = options_.head_start_epochs;
+    head_start.images = options_.head_start_images;
     head_start.optimizer.lr = options_.head_start_lr;
+    head_start.schedule.schedule = "constant";
     // The AIN sees images as they are: the SFRN's augmentation then makes a fixed trigger harder for the SFRN alone.
     head_start.augment = AugmentOptions::none();
     return {head_start, make_phase("conditioned", parameters("sfrn", "semantic_head"), options)};

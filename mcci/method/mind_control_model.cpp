@@ -30,7 +30,7 @@ torch::Tensor MindControlModelImpl::semantic_embedding(const torch::Tensor& imag
 }
 
 torch::Tensor MindControlModelImpl::spectrum(const torch::Tensor& images) const {
-  return place(attack_indicator(images, options_.spectrum), compute_);
+  return place(attack_indicator(images, options_.indicator), compute_);
 }
 
 torch::Tensor MindControlModelImpl::indicator_embedding(const torch::Tensor& spectrum) {

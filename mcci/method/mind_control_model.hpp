@@ -20,7 +20,7 @@ struct MindControlOptions {
   std::int64_t num_classes = 10;
   std::int64_t embedding = 100;
   std::int64_t ain_width = 0;  // see AttackIndicationOptions::width
-  SpectrumScale spectrum = SpectrumScale::raw;
+  Indicator indicator = Indicator::raw;
 };
 
 // P(Y | X, A): the SFRN sees the image, the AIN its indicator, one linear layer sees both (paper, pipeline figure).

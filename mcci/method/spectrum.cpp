@@ -6,11 +6,16 @@
 
 namespace mcci {
 
-at::Tensor attack_indicator(const at::Tensor& images, SpectrumScale scale) {
+at::Tensor high_pass(const at::Tensor& images) {
+  return images - at::avg_pool2d(at::reflection_pad2d(images, {1, 1, 1, 1}), 3, 1);
+}
+
+at::Tensor attack_indicator(const at::Tensor& images, Indicator indicator) {
+  if (indicator == Indicator::high_band) return high_pass(images.to(at::kFloat)).mul_(5);
   // Exact for pixels stored as v / 255: in float32, 255 (v / 255) = v for every v in 0 .. 255.
   const at::Tensor pixels = images.to(at::kFloat).mul(255).floor_();
   const at::Tensor spectrum = dct2(pixels.contiguous());
-  if (scale == SpectrumScale::raw) return spectrum;
+  if (indicator == Indicator::raw) return spectrum;
   return spectrum.sign().mul_(spectrum.abs().log1p_());
 }
 

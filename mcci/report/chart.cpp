@@ -94,7 +94,8 @@ std::string axes(const Frame& frame, const std::vector<double>& x_ticks, const s
   return result;
 }
 
-// All of a line's points as one path: a subpath without length, its ends round, is a dot.
+// All of a line's points as one path: a subpath without length, its ends round, is a dot. A line of a single
+// point is nothing but its mark.
 std::string draw(const Frame& frame, const Line& line, bool marked) {
   std::string path, marks;
   for (const Point& point : line.points) {
@@ -102,10 +103,13 @@ std::string draw(const Frame& frame, const Line& line, bool marked) {
     path += (path.empty() ? "M" : "L") + at;
     marks += "M" + at + (line.style == "asr" ? "m-2.3-2.3l4.6 4.6m0-4.6l-4.6 4.6" : "h0");
   }
-  std::string result = "<path" + attribute("d", path) + attribute("class", "line " + line.style) + "/>";
-  if (marked) result += "<path" + attribute("d", marks) + attribute("class", "dots " + line.style) + "/>";
-  if (marked && line.style == "ca")
-    result += "<path" + attribute("d", marks) + attribute("class", "dots hole") + "/>";
+  const auto drawn = [](const std::string& d, const std::string& style) {
+    return "<path" + attribute("d", d) + attribute("class", style) + "/>";
+  };
+  std::string result = drawn(path, "line " + line.style);
+  if (!marked && line.points.size() > 1) return result;
+  result += drawn(marks, "dots " + line.style);
+  if (line.style == "ca") result += drawn(marks, "dots hole");
   return result;
 }
 
@@ -149,7 +153,7 @@ std::string phase_bands(const Frame& frame, const std::vector<Phase>& bands) {
     }
     const std::string numbered = std::to_string(i + 1) + " " + bands[i].name;
     const bool fits = static_cast<double>(numbered.size()) * letter_width < to - from;
-    result += text((from + to) / 2, top + 5, "phase middle", fits ? numbered : std::to_string(i + 1));
+    result += text((from + to) / 2, top + 3, "phase middle", fits ? numbered : std::to_string(i + 1));
   }
   return result;
 }

@@ -87,6 +87,12 @@ std::string defense_detail(const Row& row) {
   return detail;
 }
 
+std::string json_text(const Json& value) {
+  if (value.is_null()) return undefined_text;
+  if (value.is_string()) return value.get<std::string>();
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string html(std::string_view text) {
   std::string result;
   for (const char letter : text) {

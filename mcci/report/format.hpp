@@ -29,6 +29,10 @@ std::string seconds_text(const std::optional<double>& seconds);  // "3 min 05 s"
 std::string attack_detail(const Row& row);   // "all-to-one, 10 % of the set, did not implant"
 std::string defense_detail(const Row& row);  // the preset and the row's distinction
 
+// A string as it is, anything else as compact JSON; null is undefined_text. Never throws: bytes that are no
+// UTF-8 are replaced.
+std::string json_text(const Json& value);
+
 // Escaped for HTML text and quoted attributes; control characters become U+FFFD.
 std::string html(std::string_view text);
 // For one cell of a Markdown table.

@@ -7,6 +7,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/files.hpp"
+#include "mcci/report/format.hpp"
 
 namespace mcci::report {
 namespace {
@@ -46,7 +47,7 @@ ImageFolder::ImageFolder(fs::path folder) : folder_(std::move(folder)) {
 Image ImageFolder::load(const std::string& relative_path) {
   const fs::path relative(relative_path);
   const fs::path path = folder_ / relative;
-  const std::string where = path.string();
+  const std::string where = plain(path.string());
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::data, what, where, "figures lie in the folder of the result");
   };

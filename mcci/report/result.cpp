@@ -1,8 +1,11 @@
 #include "mcci/report/result.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
+
+#include "mcci/report/format.hpp"
 
 namespace mcci::report {
 namespace {
@@ -92,7 +95,7 @@ class Object {
   }
 
   [[noreturn]] void fail(const std::string& key, const std::string& expected) const {
-    throw Error(ErrorKind::data, "the key '" + key + "' must be " + expected, where_);
+    throw Error(ErrorKind::data, "the key '" + plain(key) + "' must be " + expected, where_);
   }
 
  private:
@@ -151,6 +154,19 @@ Detected parse_detection(const Object& object) {
   return detection;
 }
 
+// Options are scalars or lists of scalars. Deeper values are refused, since what walks them would recurse as
+// deep.
+Json parse_config(const Object& config) {
+  for (const auto& item : config.json().items()) {
+    const Json& value = item.value();
+    const bool is_list =
+        value.is_array() &&
+        std::none_of(value.begin(), value.end(), [](const Json& element) { return element.is_structured(); });
+    if (value.is_structured() && !is_list) config.fail(item.key(), "a scalar or a list of scalars");
+  }
+  return config.json();
+}
+
 Cell parse_cell(const Object& object) {
   Cell cell;
   cell.dataset = object.text("dataset");
@@ -181,7 +197,7 @@ Cell parse_cell(const Object& object) {
     object.fail("per_class_ca", "as long as 'classes'");
   }
   if (!object.at("detection").is_null()) cell.detection = parse_detection(object.object("detection"));
-  if (!object.at("config").is_null()) cell.config = object.object("config").json();
+  if (!object.at("config").is_null()) cell.config = parse_config(object.object("config"));
   object.for_each("history", [&](const Json& element, const std::string& place) {
     cell.history.push_back(parse_epoch({element, place}));
   });
@@ -236,12 +252,8 @@ Histogram parse_histogram(const Object& object) {
 
 void parse_environment(const Object& environment, Result& result) {
   for (const auto& item : environment.json().items()) {
-    const Json& value = item.value();
-    if (value.is_structured()) environment.fail(item.key(), "a string, a number or a flag");
-    if (!value.is_null()) {
-      result.environment.emplace_back(item.key(),
-                                      value.is_string() ? value.get<std::string>() : value.dump());
-    }
+    if (item.value().is_structured()) environment.fail(item.key(), "a string, a number or a flag");
+    if (!item.value().is_null()) result.environment.emplace_back(item.key(), json_text(item.value()));
   }
 }
 
@@ -250,7 +262,7 @@ void parse_environment(const Object& environment, Result& result) {
 Result parse_result(const Json& json, const std::string& where) {
   const Object object(json, where);
   if (const std::string found = object.text("schema"); found != schema) {
-    throw Error(ErrorKind::data, "the schema is '" + found + "', not '" + schema + "'", where,
+    throw Error(ErrorKind::data, "the schema is '" + plain(found) + "', not '" + schema + "'", where,
                 "make the file anew with this version of mcci");
   }
   Result result;

@@ -13,25 +13,20 @@ bool tells_runs_apart(const std::string& option) {
   return option == "seed" || option == "data" || option == "out" || option == "resume";
 }
 
-Json comparable(const Json& config) {
-  Json result = Json::object();
-  for (const auto& item : config.items()) {
-    if (!tells_runs_apart(item.key())) result[item.key()] = item.value();
+// Sorted, since the order in which options were written is no difference.
+std::string config_of(const Cell& cell) {
+  std::map<std::string, Json> options;
+  for (const auto& item : cell.config.items()) {
+    if (!tells_runs_apart(item.key())) options.emplace(item.key(), item.value());
   }
-  return result;
+  return json_text(Json(options));
 }
 
-// JSON keeps names with quotes or separators in them apart.
+// As JSON, which keeps names with separators in them apart.
 std::string names_of(const Cell& cell) {
-  const auto rate = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
-  return Json::array({cell.dataset, cell.attack, cell.attack_preset, cell.model, cell.defense, cell.preset,
-                      rate(cell.rate)})
-      .dump();
-}
-
-std::string value_text(const Json& value) {
-  if (value.is_null()) return undefined_text;
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  const Json rate = cell.rate ? Json(*cell.rate) : Json();
+  return json_text(Json::array(
+      {cell.dataset, cell.attack, cell.attack_preset, cell.model, cell.defense, cell.preset, rate}));
 }
 
 void distinguish(std::vector<Row>& rows) {
@@ -97,9 +92,7 @@ std::vector<Row> summarise(const std::vector<Cell>& cells) {
   std::vector<Row> rows;
   std::map<std::string, std::size_t> row_of;
   for (const Cell& cell : cells) {
-    // A sorted object: the order in which options were written is no difference.
-    const nlohmann::json config = comparable(cell.config);
-    const auto [place, is_new] = row_of.emplace(names_of(cell) + config.dump(), rows.size());
+    const auto [place, is_new] = row_of.emplace(names_of(cell) + config_of(cell), rows.size());
     if (is_new) rows.emplace_back();
     rows[place->second].cells.push_back(&cell);
   }
@@ -139,11 +132,11 @@ Options compare_options(const std::vector<Row>& rows) {
     const bool agree = std::all_of(rows.begin(), rows.end(),
                                    [&](const Row& row) { return value_in(row, name) == expected; });
     if (agree) {
-      options.common.emplace_back(name, value_text(expected));
+      options.common.emplace_back(name, json_text(expected));
       continue;
     }
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      options.own[i].emplace_back(name, value_text(value_in(rows[i], name)));
+      options.own[i].emplace_back(name, json_text(value_in(rows[i], name)));
     }
   }
   return options;

@@ -10,13 +10,18 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdlib>
 
 #include "mcci/core/error.hpp"
 
 namespace mcci {
 namespace {
 
-std::int64_t available_cores() {
+// OMP_NUM_THREADS where it is set, as everywhere in this ecosystem; else every core this process may use.
+std::int64_t default_threads() {
+  if (const char* wish = std::getenv("OMP_NUM_THREADS")) {
+    if (const int threads = std::atoi(wish); threads > 0) return threads;
+  }
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -53,7 +58,7 @@ void set_autocast(bool cuda, bool enabled) {
 }  // namespace
 
 void ComputeOptions::declare(OptionSet& set) {
-  set.add("threads", threads, "CPU threads; 0 takes every core this process may use", {0, 4096});
+  set.add("threads", threads, "CPU threads; 0: OMP_NUM_THREADS, or else every core this process may use", {0, 4096});
   set.add("precision", precision, "of forward passes; auto: bf16 where the processor computes in it", {"auto", "fp32", "bf16"});
   set.add("device", device, "auto: CUDA where there is a device", {"auto", "cpu", "cuda"});
 }
@@ -62,7 +67,7 @@ Compute setup_compute(const ComputeOptions& options) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   Compute compute;
-  compute.threads = options.threads > 0 ? options.threads : available_cores();
+  compute.threads = options.threads > 0 ? options.threads : default_threads();
   at::set_num_threads(static_cast<int>(compute.threads));
   const bool cuda = at::globalContext().hasCUDA();
   if (options.device == "cuda" && !cuda) {

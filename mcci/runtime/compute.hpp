@@ -27,7 +27,7 @@ struct Compute {
   std::int64_t threads = 1;
 };
 
-// Takes all cores this process may use (LibTorch by itself takes half), keeps freed activations in the process
+// Takes the threads asked for (LibTorch by itself takes half of the cores), keeps freed activations in the process
 // instead of returning them to the kernel (10-25 % of a training step), and settles device and precision: bf16 where
 // the processor has instructions for it (elsewhere it is slower than fp32), CUDA where there is a device.
 // Call it first thing, on the main thread. Errors: usage if what is asked for is not there.

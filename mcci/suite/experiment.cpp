@@ -63,8 +63,7 @@ Manifest Experiment::poison_for(std::int64_t seed) {
   spec.plan.rate = options_.rate;
   spec.plan.seed = static_cast<std::uint64_t>(seed);
   if (!std::filesystem::exists(folder)) {
-    std::filesystem::create_directories(folder.parent_path());
-    write_poisoned_dataset(folder, poison(open_dataset(options_.data, Split::train), options_.data, spec));
+    poison_to(folder, open_dataset(options_.data, Split::train), options_.data, spec);
   }
   Manifest manifest = read_manifest(folder / "truth" / "manifest.json");
   if (manifest.attack.to_json() != resolve(spec).to_json() || manifest.source != options_.data) {

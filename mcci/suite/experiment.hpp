@@ -19,7 +19,7 @@ struct ExperimentOptions {
   double rate = 0.1;
   std::vector<std::string> defenses = {"none", "mcci"};
   std::string preset = "fast";
-  std::string backbone = "resnet18";
+  std::string backbone = "resnet8";
   std::int64_t width = 16;
   std::int64_t epochs = 0;
   std::vector<std::string> seeds = {"0"};

@@ -99,8 +99,8 @@ void Figures::add_trigger(const std::string& name, const Attack& attack, const D
   const at::Tensor triggered =
       trigger_batch(attack, clean, indices, test->labels().index_select(0, indices), test->num_classes()).images;
   const at::Tensor difference = triggered.to(at::kFloat).sub(clean.to(at::kFloat)).abs();
-  const at::Tensor spectrum = attack_indicator(to_unit(triggered), SpectrumScale::log)
-                                  .sub(attack_indicator(to_unit(clean), SpectrumScale::log))
+  const at::Tensor spectrum = attack_indicator(to_unit(triggered), Indicator::log)
+                                  .sub(attack_indicator(to_unit(clean), Indicator::log))
                                   .abs();
   json_["triggers"].push_back({{"attack", name},
                                {"clean", write(clean[0], name + "-clean")},

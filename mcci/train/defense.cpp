@@ -11,7 +11,7 @@ TensorList parameter_list(const torch::nn::Module& module) {
 }
 
 Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options) {
-  return {std::move(name), options.epochs, std::move(parameters), options.optimizer, options.schedule, options.augment};
+  return {std::move(name), options.epochs, std::move(parameters), 0, options.optimizer, options.schedule, options.augment};
 }
 
 void Defense::prepare_phase(std::size_t /*index*/, const DatasetPtr& /*data*/) {}

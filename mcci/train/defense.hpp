@@ -30,6 +30,7 @@ struct Phase {
   std::string name;
   std::int64_t epochs = 0;
   TensorList parameters;  // what this phase trains
+  std::int64_t images = 0;  // of each epoch, drawn anew; 0: all
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   AugmentOptions augment;

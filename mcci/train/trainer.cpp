@@ -96,8 +96,9 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
     start = Clock::now();
   };
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
-  Loader loader(run_.data, epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch)),
-                run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch), state_.batch,
+  at::Tensor order = epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
+  if (phase.images > 0 && phase.images < order.size(0)) order = order.narrow(0, 0, phase.images);
+  Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch), state_.batch,
                 /*drop_single=*/true);
   Progression at{state_.epoch, 0, loader.batches() * phase.epochs};
   at::Tensor loss_sum = at::full({}, state_.epoch_loss, at::device(run_.compute.device).dtype(at::kDouble));
@@ -109,7 +110,7 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
 
   Progress progress(run_.title + ", " + phase.name + " " + std::to_string(state_.epoch + 1) + "/" +
                         std::to_string(phase.epochs),
-                    run_.data->size(), "images");
+                    order.size(0), "images");
   progress.start_at(state_.epoch_samples);
   defense_.module().train();
   const auto rate_of_step = [&](std::int64_t batch) {

@@ -321,10 +321,10 @@ TEST(TriggerBatch, GivesImagesAndBothLabels) {
 
 // ---- Who is poisoned
 
-// Triggers nothing; leaves class 3 alone if asked to be clean-label.
-class PlanOnly : public Attack {
+// Brightens images, twice as much at test time, and wants class 1.
+class Brighten : public Attack {
  public:
-  explicit PlanOnly(bool clean_label) : clean_label_(clean_label) {}
+  explicit Brighten(bool clean_label) : clean_label_(clean_label) {}
   void declare(OptionSet&) override {}
   const Registry<Json>& presets() const override {
     static const Registry<Json> none("preset", {});
@@ -332,13 +332,22 @@ class PlanOnly : public Attack {
   }
   bool clean_label() const override { return clean_label_; }
   std::int64_t attack_label(std::int64_t, std::int64_t) const override { return 1; }
-  at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
-    return images;
+  at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&,
+                   Stage stage) const override {
+    return images + (stage == Stage::test ? 2 : 1);
   }
 
  private:
   bool clean_label_;
 };
+
+TEST(TriggerBatch, TriggersAsAtTestTime) {
+  const at::Tensor images = at::zeros({2, 1, 4, 4}, at::kByte);
+  const TriggeredBatch batch = trigger_batch(Brighten(false), images, ints({0, 1}), ints({0, 2}), 3);
+  EXPECT_TRUE((batch.images == 2).all().item<bool>());
+  const at::Tensor cover = Brighten(false).apply_cover(images, ints({0, 1}), ints({0, 2}));
+  EXPECT_TRUE((cover == 1).all().item<bool>());
+}
 
 at::Tensor random_labels(std::int64_t count, std::int64_t classes) {
   Rng rng(5);
@@ -416,9 +425,9 @@ TEST(Plan, DependsOnTheSeedAlone) {
 
 TEST(Plan, OfACleanLabelAttackTouchesTheTargetClassOnly) {
   const at::Tensor labels = at::arange(100).remainder(5);  // 20 of class 1
-  const PoisonPlan of_all = PlanOnly(true).plan(labels, 5, options_of(0.1));
+  const PoisonPlan of_all = Brighten(true).plan(labels, 5, options_of(0.1));
   EXPECT_EQ(of_all.count(Role::poison), 10);
-  const PoisonPlan of_class = PlanOnly(true).plan(labels, 5, options_of(0.1, RateOf::target_class));
+  const PoisonPlan of_class = Brighten(true).plan(labels, 5, options_of(0.1, RateOf::target_class));
   EXPECT_EQ(of_class.count(Role::poison), 2);
   for (const PoisonPlan& plan : {of_all, of_class}) {
     for (const std::int64_t i : poisoned_positions(plan)) EXPECT_EQ(i % 5, 1);
@@ -428,29 +437,29 @@ TEST(Plan, OfACleanLabelAttackTouchesTheTargetClassOnly) {
 
 TEST(Plan, OfACleanLabelAttackMayTakeTheWholeClassButNoMore) {
   const at::Tensor labels = at::arange(100).remainder(5);
-  EXPECT_EQ(PlanOnly(true).plan(labels, 5, options_of(0.2)).count(Role::poison), 20);
+  EXPECT_EQ(Brighten(true).plan(labels, 5, options_of(0.2)).count(Role::poison), 20);
   expect_error(ErrorKind::usage, "asks for 21 poisoned images, but a clean-label attack has only 20",
-               [&] { PlanOnly(true).plan(labels, 5, options_of(0.21)); });
-  EXPECT_EQ(PlanOnly(true).plan(labels, 5, options_of(1, RateOf::target_class)).count(Role::poison), 20);
+               [&] { Brighten(true).plan(labels, 5, options_of(0.21)); });
+  EXPECT_EQ(Brighten(true).plan(labels, 5, options_of(1, RateOf::target_class)).count(Role::poison), 20);
 }
 
 TEST(Plan, CountsTheTargetClassForDirtyLabelsToo) {
   const at::Tensor labels = at::arange(100).remainder(5);
-  EXPECT_EQ(PlanOnly(false).plan(labels, 5, options_of(0.5, RateOf::target_class)).count(Role::poison), 10);
+  EXPECT_EQ(Brighten(false).plan(labels, 5, options_of(0.5, RateOf::target_class)).count(Role::poison), 10);
 }
 
 TEST(Plan, NeedsATargetClassToTakeAShareOfIt) {
   const at::Tensor labels = at::zeros({10}, at::kLong);
   expect_error(ErrorKind::usage, "no images",
-               [&] { PlanOnly(false).plan(labels, 5, options_of(0.5, RateOf::target_class)); });
-  EXPECT_EQ(PlanOnly(true).plan(labels, 5, options_of(0, RateOf::target_class)).count(Role::poison), 0);
+               [&] { Brighten(false).plan(labels, 5, options_of(0.5, RateOf::target_class)); });
+  EXPECT_EQ(Brighten(true).plan(labels, 5, options_of(0, RateOf::target_class)).count(Role::poison), 0);
 }
 
 TEST(Plan, RefusesRatesThatAreNoShares) {
   const at::Tensor labels = at::zeros({10}, at::kLong);
   for (const double rate : {-0.1, 1.1, std::nan("")}) {
     expect_error(ErrorKind::usage, "between 0 and 1",
-                 [&] { PlanOnly(false).plan(labels, 5, options_of(rate)); });
+                 [&] { Brighten(false).plan(labels, 5, options_of(rate)); });
   }
 }
 

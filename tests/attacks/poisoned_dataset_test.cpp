@@ -292,11 +292,38 @@ TEST_F(WrittenSet, CarriesTheArtifactsOfItsAttack) {
   EXPECT_TRUE(again.equal(poisoned.data->images(rows)));
 }
 
+TEST_F(WrittenSet, CanBePoisonedInPlace) {
+  write_grey_png(folder / "kitty.png", 2, 2, {0, 50, 100, 150});
+  AttackSpec spec;
+  spec.name = "blended";
+  spec.options = {{"image", (folder / "kitty.png").string()}};
+  const DatasetPtr clean = clean_set();
+  const PoisonedDataset poisoned = poison_to(out, clean, "photos", spec);
+  fs::remove(folder / "kitty.png");
+
+  EXPECT_THAT(names_in(folder), ElementsAre("out"));
+  EXPECT_THAT(names_in(out / "truth" / "artifacts"), ElementsAre("picture.png"));
+  const Manifest manifest = read_manifest(out / "truth" / "manifest.json");
+  EXPECT_EQ(manifest.artifacts, out / "truth" / "artifacts");
+  EXPECT_EQ(poisoned.manifest.artifacts, manifest.artifacts);
+  EXPECT_EQ(poisoned.manifest.sha256, manifest.sha256);
+  EXPECT_TRUE(all_of(open_dataset(out.string(), Split::train))
+                  .equal(all_of(poison(clean, "photos", manifest.attack, *attack_of(manifest)).data)));
+}
+
+TEST_F(WrittenSet, HasNoArtifactsFolderWithoutArtifacts) {
+  const PoisonedDataset poisoned = poison_to(out, clean_set(), "photos", badnets(0.25));
+  EXPECT_THAT(names_in(out / "truth"), ElementsAre("manifest.json"));
+  EXPECT_TRUE(poisoned.manifest.artifacts.empty());
+  EXPECT_TRUE(all_of(open_dataset(out.string(), Split::train)).equal(all_of(poisoned.data)));
+}
+
 TEST_F(WrittenSet, IsNotWrittenOverAnother) {
   fs::create_directories(out);
   write_file_atomically(out / "notes.txt", "mine");
   expect_error(ErrorKind::usage, "out",
                [&] { write_poisoned_dataset(out, poison(clean_set(), "photos", badnets(0))); });
+  expect_error(ErrorKind::usage, "out", [&] { poison_to(out, clean_set(), "photos", badnets(0)); });
   EXPECT_THAT(names_in(out), UnorderedElementsAre("notes.txt"));
 }
 

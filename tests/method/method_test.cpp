@@ -51,15 +51,15 @@ void expect_close(const at::Tensor& actual, const at::Tensor& expected, double r
 TEST(Spectrum, IsTheDctOfTheEightBitImage) {
   const at::Tensor bytes = at::arange(256).to(at::kByte).view({1, 1, 16, 16});
   const at::Tensor x = to_unit(bytes);
-  expect_close(attack_indicator(x, SpectrumScale::raw), dct2(bytes.to(at::kFloat)), 1e-6, "raw");
+  expect_close(attack_indicator(x, Indicator::raw), dct2(bytes.to(at::kFloat)), 1e-6, "raw");
   // A pixel between two bytes is floored, as in the paper.
-  EXPECT_TRUE(at::equal(attack_indicator(x + 0.4 / 255, SpectrumScale::raw), attack_indicator(x, SpectrumScale::raw)));
+  EXPECT_TRUE(at::equal(attack_indicator(x + 0.4 / 255, Indicator::raw), attack_indicator(x, Indicator::raw)));
 }
 
 TEST(Spectrum, LogScaleKeepsSignAndOrder) {
   const at::Tensor x = to_unit(at::arange(64).to(at::kByte).view({1, 1, 8, 8}));
-  const at::Tensor raw = attack_indicator(x, SpectrumScale::raw);
-  const at::Tensor log = attack_indicator(x, SpectrumScale::log);
+  const at::Tensor raw = attack_indicator(x, Indicator::raw);
+  const at::Tensor log = attack_indicator(x, Indicator::log);
   EXPECT_TRUE(at::equal(raw.sign(), log.sign()));
   // DC of 0 .. 63 over 8x8: 63/2 * 8 = 252; log(253) = 5.5334.
   EXPECT_NEAR(log[0][0][0][0].item<double>(), std::log(253.0), 1e-4);

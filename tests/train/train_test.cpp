@@ -12,7 +12,6 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
-#include "mcci/baselines/plain.hpp"
 #include "mcci/core/interrupt.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/optimizer.hpp"
@@ -306,26 +305,6 @@ TEST_F(TrainerTest, SetOfOneImageIsRefused) {
   Stateful defense;
   defense.build(problem_);
   EXPECT_THROW(train(defense, run_), Error);
-}
-
-TEST_F(TrainerTest, PlainResNetOverfitsABatchAndFoldsToItself) {
-  run_.data = quadrants(32);
-  run_.options.epochs = 30;
-  run_.options.augment.flip = false;
-  run_.options.optimizer.lr = 0.05;
-  problem_.backbone.name = "resnet8";
-  problem_.backbone.width = 4;
-  problem_.backbone.in_channels = 1;
-  problem_.backbone.image_size = 16;
-  const auto plain = make_plain();
-  plain->build(problem_);
-  const RunState state = train(*plain, run_);
-  EXPECT_EQ(state.history.back()["train_accuracy"], 100.0);
-  const at::Tensor images = to_unit(run_.data->images(at::arange(32)));
-  const at::NoGradGuard no_grad;
-  EXPECT_TRUE(at::allclose(plain->folded()->forward(images), plain->logits(images, Perception::clean), 1e-4, 1e-5));
-  EXPECT_THROW(plain->logits(images, Perception::own), Error);
-  EXPECT_THROW(plain->suspicion(images, run_.data->labels()), Error);
 }
 
 }  // namespace

@@ -1,0 +1,308 @@
+// The page, the tables, and what a hostile result.json may try.
+#include "mcci/report/report.hpp"
+
+#include <filesystem>
+#include <sys/stat.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mcci/report/image.hpp"
+#include "tests/core/support.hpp"
+
+namespace mcci {
+namespace {
+
+namespace fs = std::filesystem;
+using test::expect_error;
+using test::TemporaryFolder;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+const fs::path fixture = fs::path(MCCI_FIXTURES) / "report";
+
+Json sample() { return read_json(fixture / "result.json"); }
+
+Json without_figures(Json result) {
+  result.erase("figures");
+  return result;
+}
+
+// A result of one cell, with the members of `cell` on top.
+Json single(const Json& cell = Json::object()) {
+  Json result = Json::parse(R"({"schema": "mcci.result/1", "title": "One run",
+    "cells": [{"dataset": "cifar10", "attack": "badnets", "model": "resnet18", "defense": "mcci", "seed": 0}]})");
+  result["cells"][0].update(cell);
+  return result;
+}
+
+std::size_t occurrences(const std::string& text, const std::string& part) {
+  std::size_t n = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  return n;
+}
+
+// The signature and IHDR of a PNG; the page's writer looks no further.
+std::string png_header(unsigned width, unsigned height) {
+  const auto big_endian = [](unsigned value) {
+    std::string bytes;
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift & 0xff);
+    return bytes;
+  };
+  return std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16) + big_endian(width) + big_endian(height) + "rest";
+}
+
+TEST(Page, HoldsEveryPartOfTheSample) {
+  const std::string page = render_html(sample(), fixture);
+  for (const char* part :
+       {"<h2>Results</h2>", "<h2>Poisoned training images found</h2>", "<h2>What the trigger looks like</h2>",
+        "<h2>What the models say</h2>", "<h2>Suspicion of training images</h2>",
+        "<h2>Most suspicious training images</h2>", "<h2>Training</h2>", "Single runs", "Accuracy by class",
+        "Configuration", "Environment", "Command"}) {
+    EXPECT_THAT(page, HasSubstr(part));
+  }
+  EXPECT_EQ(occurrences(page, "<img"), 9u);
+  EXPECT_EQ(occurrences(page, "src=\"data:image/png;base64,"), 9u);
+  EXPECT_EQ(occurrences(page, "class=\"pixels\""), 9u);
+  EXPECT_EQ(occurrences(page, "<svg class=\"chart\""), 10u) << "two a row and two histograms";
+  EXPECT_LT(page.size(), 300u << 10);
+}
+
+TEST(Page, IsDeterministic) { EXPECT_EQ(render_html(sample(), fixture), render_html(sample(), fixture)); }
+
+TEST(Page, EscapesEveryTextOfTheResult) {
+  // Every string of the sample but the schema and the figures' files gets markup in it.
+  Json json = sample();
+  const std::function<void(Json&, const std::string&)> poison = [&](Json& node, const std::string& key) {
+    const bool is_file = key == "image" || key == "clean" || key == "triggered" || key == "difference" ||
+                         key == "spectrum_difference";
+    if (node.is_string() && key != "schema" && !is_file) {
+      node = node.get<std::string>() + "<script x=\"'>&";
+    } else if (node.is_object()) {
+      for (const auto& item : node.items()) poison(item.value(), item.key());
+    } else if (node.is_array()) {
+      for (Json& element : node) poison(element, key);
+    }
+  };
+  poison(json, "");
+  const std::string page = render_html(json, fixture);
+  EXPECT_EQ(occurrences(page, "<script x"), 0u);
+  EXPECT_EQ(occurrences(page, "<script"), 1u) << "the page's own";
+  EXPECT_GT(occurrences(page, "&lt;script x=&quot;&#39;&gt;&amp;"), 100u);
+}
+
+TEST(Page, NamesOfOptionsAndEnvironmentAreEscapedToo) {
+  Json json = single({{"config", {{"<i>option", 1}}}});
+  json["environment"] = {{"<i>cpu", "x"}};
+  EXPECT_THAT(render_html(json, "."),
+              AllOf(Not(HasSubstr("<i>")), HasSubstr("&lt;i&gt;option"), HasSubstr("&lt;i&gt;cpu")));
+}
+
+TEST(Page, UndefinedFiguresAreDashesNotZeros) {
+  const std::string page = render_html(single({{"ca", 84.12}}), ".");
+  EXPECT_THAT(page, HasSubstr("data-label=\"CA %\" data-value=\"84.120000\">84.1<"));
+  EXPECT_THAT(page, HasSubstr("data-label=\"ASR %\" data-value=\"\">–<"));
+  EXPECT_THAT(page, HasSubstr("data-label=\"PA %\" data-value=\"\">–<"));
+}
+
+TEST(Page, MarksFailuresAndLeavesThemIn) {
+  const std::string good = render_html(single({{"ca", 90}, {"asr", 2}, {"pa", 88}}), ".");
+  EXPECT_THAT(good, Not(HasSubstr(" fails\"")));
+  const std::string bad = render_html(single({{"ca", 90}, {"asr", 99.5}, {"pa", 0.5}}), ".");
+  EXPECT_EQ(occurrences(bad, " fails\""), 2u);
+  EXPECT_THAT(bad, AllOf(HasSubstr("ASR too high"), HasSubstr("PA far below CA"), HasSubstr(">99.5<")));
+}
+
+TEST(Page, ARunWithoutTruthShowsItsTraining) {
+  const std::string page = render_html(
+      single({{"attack", "unknown"}, {"history", {{{"epoch", 1}, {"phase", "p"}, {"loss", 0.5}}}}}), ".");
+  EXPECT_THAT(page, AllOf(Not(HasSubstr("<h2>Results")), HasSubstr("<h2>Training"), HasSubstr("0.500")));
+}
+
+TEST(Page, AnEmptyResultIsAPageToo) {
+  Json json = single();
+  json["cells"] = Json::array();
+  EXPECT_THAT(render_html(json, "."), AllOf(HasSubstr("<h1>One run</h1>"), Not(HasSubstr("<h2>"))));
+  EXPECT_EQ(render_text_table(json), "One run\n");
+  EXPECT_EQ(render_markdown_table({json}), "No results.\n");
+}
+
+TEST(Page, ManyClassesAreCutToTheLeastAccurate) {
+  std::vector<std::string> classes;
+  std::vector<double> accuracies;
+  for (int c = 0; c < 30; ++c) {
+    classes.push_back("class" + std::to_string(c) + "!");
+    accuracies.push_back(c == 17 ? 1 : 50 + c);
+  }
+  const std::string page = render_html(single({{"classes", classes}, {"per_class_ca", accuracies}}), ".");
+  EXPECT_THAT(page, AllOf(HasSubstr("The 12 least accurate of 30 classes"), HasSubstr("class17!"),
+                          HasSubstr("class10!"), Not(HasSubstr("class11!"))));
+}
+
+TEST(Page, IsWrittenBesideItsFigures) {
+  const TemporaryFolder folder;
+  write_report(fixture / "result.json", folder / "page.html");
+  EXPECT_EQ(test::content_of(folder / "page.html"), render_html(sample(), fixture));
+  EXPECT_THAT(folder.names(), testing::ElementsAre("page.html")) << "no temporary file is left";
+}
+
+TEST(Page, UnreadableResultsAreToldByTheirFile) {
+  const TemporaryFolder folder;
+  expect_error(ErrorKind::io, {"none.json"}, [&] { write_report(folder / "none.json", folder / "p.html"); });
+  folder.write("bad.json", "{");
+  expect_error(ErrorKind::data, {"bad.json"}, [&] { write_report(folder / "bad.json", folder / "p.html"); });
+  folder.write("other.json", R"({"schema": "other/1"})");
+  expect_error(ErrorKind::data, {"other.json", "other/1"},
+               [&] { write_report(folder / "other.json", folder / "p.html"); });
+  EXPECT_FALSE(fs::exists(folder / "p.html"));
+}
+
+class Figures : public testing::Test {
+ protected:
+  Figures() {
+    fs::create_directories(folder_ / "base/figures");
+    folder_.write("secret.png", png_header(8, 8));
+    folder_.write("base/figures/good.png", png_header(8, 8));
+  }
+
+  // The page of a result with this one figure.
+  std::string page(const std::string& path) const {
+    Json json = single();
+    json["figures"]["suspects"] = {{{"image", path}, {"label", "cat"}, {"suspicion", 1.0}}};
+    return render_html(json, folder_ / "base");
+  }
+  void expect_refused(const std::string& path, const std::string& reason) const {
+    expect_error(ErrorKind::data, {reason}, [&] { page(path); });
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Figures, AreEmbedded) {
+  EXPECT_THAT(page("figures/good.png"), HasSubstr(report::base64(png_header(8, 8))));
+  EXPECT_THAT(page("figures/./good.png"), HasSubstr("width=\"8\" height=\"8\""));
+}
+
+TEST_F(Figures, LargeOnesAreNotPixelated) {
+  folder_.write("base/large.png", png_header(224, 100));
+  EXPECT_THAT(page("large.png"),
+              AllOf(HasSubstr("<img width=\"224\" height=\"100\""), Not(HasSubstr("\"pixels\""))));
+}
+
+TEST_F(Figures, MayNotLeaveTheFolder) {
+  expect_refused("../secret.png", "leaves the folder");
+  expect_refused("figures/../../secret.png", "leaves the folder");
+  expect_refused("figures/../figures/good.png", "leaves the folder");
+  expect_refused((folder_ / "secret.png").string(), "absolute");
+  expect_refused("", "no name");
+  expect_refused(std::string("figures/good.png\0", 17), "good.png?");
+}
+
+TEST_F(Figures, MayNotLeaveTheFolderByALink) {
+  fs::create_symlink(folder_ / "secret.png", folder_ / "base/link.png");
+  fs::create_directory_symlink(folder_.path(), folder_ / "base/up");
+  expect_refused("link.png", "link out of the folder");
+  expect_refused("up/secret.png", "link out of the folder");
+  // A folder whose name begins like the base folder's is another folder.
+  fs::create_directories(folder_ / "base2");
+  folder_.write("base2/a.png", png_header(8, 8));
+  fs::create_symlink(folder_ / "base2/a.png", folder_ / "base/near.png");
+  expect_refused("near.png", "link out of the folder");
+  // Within the folder a link is as good as a file.
+  fs::create_symlink("figures/good.png", folder_ / "base/inside.png");
+  EXPECT_THAT(page("inside.png"), HasSubstr("<img"));
+}
+
+TEST_F(Figures, MustBePngFilesOfModestSize) {
+  folder_.write("base/page.png", "<svg onload=alert(1)>");
+  folder_.write("base/short.png", png_header(8, 8).substr(0, 20));
+  folder_.write("base/flat.png", png_header(8, 0));
+  folder_.write("base/vast.png", png_header(8, 100000));
+  folder_.write("base/heavy.png", png_header(8, 8) + std::string(report::ImageFolder::max_image_bytes, 'x'));
+  expect_refused("page.png", "no PNG");
+  expect_refused("short.png", "no PNG");
+  expect_refused("flat.png", "8x0");
+  expect_refused("vast.png", "8x100000");
+  expect_refused("heavy.png", "heavy.png");
+  expect_refused("figures", "not a file");
+  ASSERT_EQ(::mkfifo((folder_ / "base/pipe.png").c_str(), 0600), 0);
+  expect_refused("pipe.png", "not a file");
+  expect_error(ErrorKind::io, {"missing.png"}, [&] { page("missing.png"); });
+}
+
+TEST_F(Figures, AreLimitedInAll) {
+  folder_.write("base/big.png", png_header(8, 8) + std::string((3 << 20), 'x'));
+  report::ImageFolder images(folder_ / "base");
+  expect_error(ErrorKind::data, {"too large", "64 MiB"}, [&] {
+    for (int i = 0; i < 22; ++i) images.load("big.png");
+  });
+}
+
+TEST_F(Figures, OnlyTheMostSuspiciousAreShown) {
+  Json json = single();
+  for (int i = 0; i < 61; ++i) {
+    json["figures"]["suspects"].push_back(
+        {{"image", i < 60 ? "figures/good.png" : "missing.png"}, {"label", "cat"}, {"suspicion", 1.0}});
+  }
+  const std::string page = render_html(json, folder_ / "base");
+  EXPECT_EQ(occurrences(page, "<img"), 60u);
+  EXPECT_THAT(page, HasSubstr("The first 60 of 61 images."));
+}
+
+TEST(Markdown, OneTableOverAllResults) {
+  Json first = single({{"ca", 90.04}, {"asr", 12.0}, {"pa", 60.0}, {"seconds", 61.0}});
+  first["cells"][0]["counts"] = {{"ca", {{"hits", 9004}, {"total", 10000}}}};
+  Json second = single({{"defense", "a|b"}, {"seed", 3}});
+  EXPECT_EQ(render_markdown_table({first, second}),
+            "| defense | seeds | CA % | ASR % | PA % | AUROC | time |\n"
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            "| mcci | 0 | 90.0<br><sub>9,004/10,000</sub> | 12.0 ▲ | 60.0 ▼ | – | 1 min 01 s |\n"
+            "| a\\|b | 3 | – | – | – | – | – |\n"
+            "\n"
+            "All: cifar10, resnet18, badnets. ▲ ASR above 10 %, ▼ PA more than 15 points below CA; ± is the "
+            "sample standard deviation over seeds.\n");
+}
+
+TEST(Markdown, SeedsFromSeveralResultsAreGrouped) {
+  const std::string table = render_markdown_table({single({{"ca", 80}}), single({{"ca", 82}, {"seed", 1}})});
+  EXPECT_THAT(table, HasSubstr("| mcci | 0, 1 | 81.0 ± 1.4<br><sub>80.0, 82.0</sub> | – |"));
+}
+
+TEST(Markdown, ErrorsNameTheResult) {
+  expect_error(ErrorKind::data, {"result 2", "schema"}, [] {
+    render_markdown_table({single(), Json::object()});
+  });
+}
+
+TEST(TextTable, IsAlignedByCharactersAndClosesWithTheMean) {
+  Json json = single({{"ca", 80}, {"asr", 50}, {"pa", 40}, {"auroc", 0.9}, {"seconds", 10}});
+  json["cells"].push_back(json["cells"][0]);
+  json["cells"][1].update({{"seed", 1}, {"ca", 82}, {"asr", 0}, {"pa", 80}, {"auroc", nullptr}});
+  json["cells"][1]["counts"] = {{"asr", {{"hits", 0}, {"total", 9000}}}};
+  EXPECT_EQ(render_text_table(json),
+            "One run\n"
+            "cifar10, resnet18, badnets\n"
+            "\n"
+            "defense  seed  CA %        ASR %          PA %         AUROC  seconds\n"
+            "mcci     0     80.0        50.0 ▲         40.0 ▼       0.900  10\n"
+            "mcci     1     82.0        0.0 (0/9,000)  80.0         –      10\n"
+            "mcci     mean  81.0 ± 1.4  25.0 ± 35.4    60.0 ± 28.3  0.900  10 ± 0\n"
+            "\n"
+            "▲ ASR above 10 %, ▼ PA more than 15 points below CA; ± is the sample standard deviation over "
+            "seeds.\n");
+}
+
+TEST(TextTable, KeepsTerminalSequencesFromTheTerminal) {
+  Json json = single({{"defense", "mcci\x1b[2J"}});
+  json["title"] = "a\x1b]0;b\x07";
+  EXPECT_THAT(render_text_table(json), AllOf(Not(HasSubstr("\x1b")), Not(HasSubstr("\x07"))));
+}
+
+TEST(Tables, OfTheSampleNeedNoFigures) {
+  EXPECT_EQ(render_text_table(sample()), render_text_table(without_figures(sample())));
+  EXPECT_EQ(render_markdown_table({sample()}), render_markdown_table({without_figures(sample())}));
+}
+
+}  // namespace
+}  // namespace mcci

@@ -1,0 +1,65 @@
+#include <sched.h>
+#include <stdlib.h>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/nn/modules/conv.h>
+
+#include "mcci/core/error.hpp"
+#include "mcci/runtime/compute.hpp"
+#include "mcci/runtime/environment.hpp"
+
+namespace mcci {
+namespace {
+
+TEST(Compute, TakesAllCoresUnlessTold) {
+  ::unsetenv("OMP_NUM_THREADS");
+  cpu_set_t set;
+  sched_getaffinity(0, sizeof set, &set);
+  EXPECT_EQ(setup_compute({}).threads, CPU_COUNT(&set));
+  EXPECT_EQ(at::get_num_threads(), CPU_COUNT(&set));
+  ::setenv("OMP_NUM_THREADS", "3", 1);
+  EXPECT_EQ(setup_compute({}).threads, 3);
+  ComputeOptions one;
+  one.threads = 1;
+  EXPECT_EQ(setup_compute(one).threads, 1);
+  EXPECT_EQ(at::get_num_threads(), 1);
+}
+
+TEST(Compute, RefusesAnAbsentDevice) {
+  if (at::hasCUDA()) GTEST_SKIP() << "there is a CUDA device";
+  ComputeOptions options;
+  options.device = "cuda";
+  EXPECT_THROW(setup_compute(options), Error);
+}
+
+TEST(Autocast, AppliesInItsScopeOnly) {
+  torch::nn::Conv2d layer(1, 2, 3);
+  const at::Tensor x = at::ones({1, 1, 4, 4});
+  Compute compute;
+  const auto type = [&] {
+    const Autocast autocast(compute);
+    return layer->forward(x).scalar_type();
+  };
+  EXPECT_EQ(type(), at::kFloat);
+  compute.bf16 = true;
+  EXPECT_EQ(type(), at::kBFloat16);
+  EXPECT_EQ(layer->forward(x).scalar_type(), at::kFloat);
+  EXPECT_EQ(layer->weight.scalar_type(), at::kFloat);
+}
+
+TEST(Place, PutsWeightsAndImagesInTheFastLayout) {
+  torch::nn::Conv2d layer(3, 4, 3);
+  place(*layer, Compute{});
+  EXPECT_TRUE(layer->weight.is_contiguous(at::MemoryFormat::ChannelsLast));
+  EXPECT_TRUE(place(at::zeros({2, 3, 8, 8}), Compute{}).is_contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+TEST(Environment, SaysWhatBitsDependOn) {
+  const Json json = environment(Compute{});
+  for (const char* key : {"mcci", "libtorch", "processor", "threads", "precision", "device"}) EXPECT_TRUE(json.contains(key)) << key;
+}
+
+}  // namespace
+}  // namespace mcci

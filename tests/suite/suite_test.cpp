@@ -1,0 +1,247 @@
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/nn/module.h>
+
+#include "mcci/attacks/poisoned_dataset.hpp"
+#include "mcci/core/files.hpp"
+#include "mcci/suite/audit.hpp"
+#include "mcci/suite/defenses.hpp"
+#include "mcci/suite/evaluation.hpp"
+#include "mcci/suite/export.hpp"
+#include "mcci/suite/figures.hpp"
+#include "mcci/suite/result.hpp"
+#include "mcci/suite/run.hpp"
+#include "mcci/train/recipes.hpp"
+#include "tests/core/support.hpp"
+
+namespace mcci {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// Says class 0 for an image with a white bottom-right corner, else the class that the first pixel holds. Under the
+// own indicator nothing changes; its suspicion is the brightness of the corner.
+class CornerModel : public Defense {
+ public:
+  void declare(OptionSet&) override {}
+  const Registry<Json>& presets() const override { return recipes(); }
+  void build(const Problem&) override {}
+  torch::nn::Module& module() override { return module_; }
+  std::vector<Phase> phases(const TrainOptions&) override { return {}; }
+  StepOutput loss(std::size_t, const Batch&) override { return {}; }
+  at::Tensor logits(const at::Tensor& images, Perception) override {
+    const at::Tensor corner = images.select(1, 0).select(1, images.size(2) - 1).select(1, images.size(3) - 1);
+    const at::Tensor first = images.select(1, 0).select(1, 0).select(1, 0).mul(255).round().to(at::kLong);
+    return at::one_hot(at::where(corner.gt(0.99), at::zeros_like(first), first), 3).to(at::kFloat);
+  }
+  bool has_suspicion() const override { return true; }
+  at::Tensor suspicion(const at::Tensor& images, const at::Tensor&) override {
+    return images.select(1, 0).select(1, images.size(2) - 1).select(1, images.size(3) - 1).contiguous();
+  }
+  double suspicion_threshold() const override { return 0.9; }
+  std::shared_ptr<Backbone> folded() override { return nullptr; }
+
+ private:
+  torch::nn::Module module_;
+};
+
+// Images of 8x8 whose first pixel holds a class; labels as given.
+DatasetPtr coded(const std::vector<std::int64_t>& first_pixels, const std::vector<std::int64_t>& labels) {
+  const auto n = static_cast<std::int64_t>(labels.size());
+  at::Tensor images = at::full({n, 1, 8, 8}, 7, at::kByte);
+  for (std::int64_t i = 0; i < n; ++i) images[i][0][0][0] = first_pixels[static_cast<std::size_t>(i)];
+  return make_memory_dataset(images, at::tensor(labels), {"zero", "one", "two, too"});
+}
+
+TEST(Evaluation, CountsByHand) {
+  CornerModel model;
+  // One of six is misread: CA 5/6. The trigger turns all into class 0: of the four whose class is not 0, ASR 4/4, PA 0.
+  const DatasetPtr test = coded({0, 0, 1, 1, 2, 1}, {0, 0, 1, 1, 2, 2});
+  AttackSpec spec;
+  const auto attack = make_attack(spec);
+  PrepareContext context;
+  context.shape = test->shape();
+  context.num_classes = 3;
+  attack->prepare(context);
+  const Evaluation found = evaluate(model, test, attack.get(), Compute{});
+  EXPECT_EQ(found.ca.hits, 5);
+  EXPECT_EQ(found.ca.total, 6);
+  EXPECT_EQ(found.asr.hits, 4);
+  EXPECT_EQ(found.asr.total, 4);
+  EXPECT_EQ(found.pa.hits, 0);
+  EXPECT_DOUBLE_EQ(found.per_class[2].percent(), 50.0);
+
+  EvaluationOptions all;
+  all.count = TriggeredCount::all_classes;
+  all.limit = 3;
+  const Evaluation limited = evaluate(model, test, attack.get(), Compute{}, all);
+  EXPECT_EQ(limited.asr.total, 3);
+  EXPECT_EQ(limited.pa.hits, 2);
+
+  Json cell = new_cell();
+  add_to_cell(cell, found);
+  EXPECT_DOUBLE_EQ(cell["asr"].get<double>(), 100.0);
+  EXPECT_EQ(cell["counts"]["ca"]["total"], 6);
+  add_to_cell(cell, evaluate(model, test, nullptr, Compute{}));
+  EXPECT_TRUE(cell["asr"].is_null());
+}
+
+TEST(Audit, RanksDetectsAndWritesCsv) {
+  CornerModel model;
+  at::Tensor images = at::full({4, 1, 8, 8}, 2, at::kByte);
+  images[2][0][7][7] = 255;
+  images[1][0][7][7] = 200;
+  const DatasetPtr set = make_memory_dataset(images, at::tensor({2, 2, 0, 1}, at::kLong), {"zero", "one", "two, too"},
+                                             {"a.png", "b.png", "say \"c\".png", "d.png"});
+  const Audit found = audit(model, set, Compute{});
+  EXPECT_EQ(found.order[0].item<std::int64_t>(), 2);
+  EXPECT_EQ(found.order[1].item<std::int64_t>(), 1);
+
+  const test::TemporaryFolder folder;
+  write_audit_csv(folder.path() / "audit.csv", found, *set);
+  EXPECT_THAT(read_file(folder.path() / "audit.csv", 4096),
+              ::testing::StartsWith("path,label,suspicion,suggested_label\n\"say \"\"c\"\".png\",zero,1,zero\n"
+                                    "b.png,\"two, too\",0.784314,\"two, too\"\n"));
+
+  Manifest truth;
+  truth.roles = {Role::clean, Role::clean, Role::poison, Role::poison};
+  Json cell = new_cell();
+  add_to_cell(cell, found, truth);
+  // Scores .008 .784 | 1 .008: pairs won 2 + half a tie of 4 + 0: (1 + 1 + 0.5 + 0) / 4.
+  EXPECT_NEAR(cell["auroc"].get<double>(), 0.625, 1e-9);
+  EXPECT_EQ(cell["detection"]["flagged"], 1);
+  EXPECT_DOUBLE_EQ(cell["detection"]["precision"].get<double>(), 1.0);
+  EXPECT_DOUBLE_EQ(cell["detection"]["recall"].get<double>(), 0.5);
+  truth.roles.pop_back();
+  EXPECT_THROW(add_to_cell(cell, found, truth), Error);
+}
+
+TEST(Figures, WritesWhatTheResultNames) {
+  CornerModel model;
+  const DatasetPtr test = coded({0, 1, 2}, {0, 1, 2});
+  const auto attack = make_attack(AttackSpec{});
+  PrepareContext context;
+  context.shape = test->shape();
+  context.num_classes = 3;
+  attack->prepare(context);
+  const test::TemporaryFolder folder;
+  Figures figures(folder.path());
+  figures.add_trigger("badnets", *attack, test);
+  figures.add_examples({{"model", &model, Perception::clean}}, attack.get(), test, 2, Compute{});
+  figures.add_audit(audit(model, test, Compute{}), test, nullptr, 10);
+  const Json& json = figures.json();
+  ASSERT_EQ(json["triggers"].size(), 1U);
+  ASSERT_EQ(json["examples"].size(), 2U);
+  EXPECT_EQ(json["examples"][0]["true_class"], "one");
+  EXPECT_EQ(json["examples"][0]["predictions"][0]["class"], "zero");
+  ASSERT_EQ(json["suspects"].size(), 3U);
+  EXPECT_TRUE(json["suspects"][0]["poisoned"].is_null());
+  std::int64_t total = 0;
+  for (const Json& count : json["histograms"][0]["series"][0]["counts"]) total += count.get<std::int64_t>();
+  EXPECT_EQ(total, 3);
+  for (const char* key : {"clean", "triggered", "difference", "spectrum_difference"}) {
+    EXPECT_TRUE(fs::exists(folder.path() / json["triggers"][0][key].get<std::string>())) << key;
+  }
+}
+
+TEST(RunConfig, FlagsBeatPresetsAndPresetsBeatDefaults) {
+  RunConfig config("mcci");
+  config.options.assign_text("epochs", "3", Origin::command_line, "command line");
+  config.options.assign_text("preset", "paper", Origin::command_line, "command line");
+  config.apply_preset();
+  EXPECT_EQ(config.train.epochs, 3);
+  EXPECT_EQ(config.train.optimizer.optimizer, "adadelta");
+  EXPECT_THROW(RunConfig("no such defense"), Error);
+}
+
+// Every preset of every defense names options that exist and values in their range.
+TEST(RunConfig, AllPresetsAreValid) {
+  for (const std::string& defense : defenses().names()) {
+    for (const std::string& preset : RunConfig(defense).method->presets().names()) {
+      RunConfig config(defense);
+      config.options.assign_text("preset", preset, Origin::command_line, "command line");
+      EXPECT_NO_THROW(config.apply_preset()) << defense << " " << preset;
+    }
+  }
+}
+
+class RunTest : public ::testing::Test {
+ protected:
+  RunTest() {
+    // A poisoned set written to disk is a data set like any other.
+    at::manual_seed(1);
+    const at::Tensor images = at::randint(0, 256, {60, 3, 8, 8}, at::kLong).to(at::kByte);
+    AttackSpec spec;
+    write_poisoned_dataset(folder_.path() / "set",
+                           poison(make_memory_dataset(images, at::arange(60).remainder(3), {"a", "b", "c"}), "random", spec));
+  }
+
+  std::unique_ptr<RunConfig> config(const std::string& defense) {
+    auto made = std::make_unique<RunConfig>(defense);
+    const auto set = [&](const std::string& name, const std::string& value) {
+      made->options.assign_text(name, value, Origin::command_line, "command line");
+    };
+    set("data", (folder_.path() / "set").string());
+    set("backbone", "resnet8");
+    set("width", "2");
+    set("epochs", "1");
+    set("threads", "1");
+    if (defense == "mcci") set("ain-width", "2");
+    made->apply_preset();
+    return made;
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(RunTest, TrainedRunOpensAsItWas) {
+  const auto trained = config("mcci");
+  const fs::path out = folder_.path() / "run";
+  train_run(*trained, out, /*resume=*/false);
+  const TrainedRun opened = open_run(out);
+  EXPECT_EQ(opened.classes, (std::vector<std::string>{"a", "b", "c"}));
+  const at::Tensor x = at::rand({4, 3, 8, 8});
+  for (const Perception perception : {Perception::clean, Perception::own, Perception::attacked}) {
+    EXPECT_TRUE(at::equal(opened.model().logits(x, perception), trained->method->logits(x, perception)));
+  }
+  EXPECT_EQ(opened.training_set()->size(), 60);
+
+  export_run(opened, out / "model.safetensors", /*reference=*/true);
+  const TensorFile reference = load_safetensors(out / "model-reference.safetensors");
+  EXPECT_EQ(reference.tensors.front().second.sizes(), (std::vector<std::int64_t>{8, 3, 8, 8}));
+  test::expect_error(ErrorKind::usage, {"is there already"}, [&] { export_run(opened, out / "model.safetensors", false); });
+
+  // The same options continue it, which is nothing to do; others are refused.
+  EXPECT_TRUE(train_run(*config("mcci"), out, /*resume=*/true).finished);
+  test::expect_error(ErrorKind::usage, {"not empty", "--resume"}, [&] { train_run(*config("mcci"), out, false); });
+  test::expect_error(ErrorKind::usage, {"other options"}, [&] { train_run(*config("none"), out, true); });
+}
+
+TEST_F(RunTest, SetWithOtherClassesIsRefused) {
+  const fs::path out = folder_.path() / "run";
+  train_run(*config("none"), out, false);
+  const TrainedRun opened = open_run(out);
+  const at::Tensor images = at::zeros({4, 3, 8, 8}, at::kByte);
+  write_poisoned_dataset(folder_.path() / "other",
+                         poison(make_memory_dataset(images, at::zeros({4}, at::kLong), {"x", "y"}), "zeros", AttackSpec{}));
+  test::expect_error(ErrorKind::usage, {"classes"},
+                     [&] { opened.matching_set((folder_.path() / "other").string(), Split::train); });
+}
+
+TEST(Result, UndefinedFiguresAreNull) {
+  EXPECT_TRUE(percent(Rate{0, 0}).is_null());
+  EXPECT_DOUBLE_EQ(percent(Rate{1, 3}).get<double>(), 33.3333);
+  EXPECT_TRUE(number(NAN).is_null());
+  const Json result = new_result("title", "command", Compute{});
+  EXPECT_EQ(result["schema"], "mcci.result/1");
+  EXPECT_TRUE(result["cells"].empty());
+}
+
+}  // namespace
+}  // namespace mcci
