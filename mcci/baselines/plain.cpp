@@ -39,7 +39,8 @@ class Plain : public Defense {
 
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
     if (perception != Perception::clean) {
-      throw Error(ErrorKind::usage, "a plain model has no attack indicator to be shown", "--perception", "use clean");
+      throw Error(ErrorKind::usage, "a plain model has no attack indicator to be shown", "--perception",
+                  "use clean");
     }
     const torch::NoGradGuard no_grad;
     backbone_->eval();

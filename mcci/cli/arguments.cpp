@@ -1,9 +1,9 @@
 #include "mcci/cli/arguments.hpp"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <map>
+
+#include <toml++/toml.h>
 
 #include "mcci/core/error.hpp"
 
@@ -32,7 +32,8 @@ std::string describe(const OptionSet::Entry& entry, const Registry<Json>* preset
   std::string values;
   if (presets != nullptr) {
     for (const auto& preset : presets->entries()) {
-      if (preset.value.contains(entry.name)) values += ", " + preset.name + ": " + as_given(preset.value[entry.name]);
+      if (preset.value.contains(entry.name))
+        values += ", " + preset.name + ": " + as_given(preset.value[entry.name]);
     }
   }
   if (!entry.default_text.empty()) values += ", default: " + entry.default_text;
@@ -74,11 +75,15 @@ std::function<void()> bind_flags(CLI::App& command, OptionSet& set, const std::s
     if (command.get_option_no_throw(flag) != nullptr) continue;
     CLI::Option* option = nullptr;
     if (entry.is_flag) {
-      option = command.add_flag_callback(flag, [given, name = entry.name] { (*given)[name] = "true"; }, describe(entry, presets));
-      command.add_flag_callback("--no-" + entry.name, [given, name = entry.name] { (*given)[name] = "false"; })->group("");
+      option = command.add_flag_callback(
+          flag, [given, name = entry.name] { (*given)[name] = "true"; }, describe(entry, presets));
+      command
+          .add_flag_callback("--no-" + entry.name, [given, name = entry.name] { (*given)[name] = "false"; })
+          ->group("");
     } else {
       option = command.add_option_function<std::string>(
-          flag, [given, name = entry.name](const std::string& text) { (*given)[name] = text; }, describe(entry, presets));
+          flag, [given, name = entry.name](const std::string& text) { (*given)[name] = text; },
+          describe(entry, presets));
       option->type_name("");
     }
     option->group(group);
@@ -94,7 +99,8 @@ void refuse_unknown(const CLI::App& command) {
   const std::vector<std::string> passed_on = command.get_parent()->remaining();
   extra.insert(extra.end(), passed_on.begin(), passed_on.end());
   // A value that follows an unknown flag is not what was mistyped.
-  std::stable_partition(extra.begin(), extra.end(), [](const std::string& word) { return word.rfind('-', 0) == 0; });
+  std::stable_partition(extra.begin(), extra.end(),
+                        [](const std::string& word) { return word.rfind('-', 0) == 0; });
   if (extra.empty()) return;
   std::vector<std::string> known;
   for (const CLI::Option* option : command.get_options()) {

@@ -1,10 +1,11 @@
 #pragma once
 
-#include <CLI/App.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <CLI/App.hpp>
 
 #include "mcci/core/options.hpp"
 #include "mcci/runtime/compute.hpp"
@@ -23,9 +24,9 @@ struct Arguments {
   std::string early(const std::string& name, const std::string& fallback) const;
 };
 
-// Makes a flag of every entry of `set` that has none yet, under the heading `group`; its help names the default and what
-// each of the presets gives. What is on the command line is assigned once the returned function is called (in the
-// command's callback).
+// Makes a flag of every entry of `set` that has none yet, under the heading `group`; its help names the
+// default and what each of the presets gives. What is on the command line is assigned once the returned
+// function is called (in the command's callback).
 std::function<void()> bind_flags(CLI::App& command, OptionSet& set, const std::string& group,
                                  const Registry<Json>* presets = nullptr);
 

@@ -62,10 +62,11 @@ void run(const Eval& options, const ComputeOptions& compute) {
   EvaluationOptions how;
   how.perception = perception_of(options.perception);
   how.count = options.all_classes ? TriggeredCount::all_classes : TriggeredCount::non_target;
-  const Evaluation found = evaluate(trained.model(), trained.matching_set(options.test, Split::test), attack.get(),
-                                    trained.compute, how);
-  const std::string counted = options.all_classes ? "all triggered test images"
-                                                  : "triggered test images whose true class is not the attack's";
+  const Evaluation found = evaluate(trained.model(), trained.matching_set(options.test, Split::test),
+                                    attack.get(), trained.compute, how);
+  const std::string counted = options.all_classes
+                                  ? "all triggered test images"
+                                  : "triggered test images whose true class is not the attack's";
   std::cout << line("CA ", found.ca, "clean test images that get their label");
   if (attack != nullptr) {
     std::cout << line("ASR", found.asr, counted + " that get the attacker's label")
@@ -82,17 +83,30 @@ void run(const Eval& options, const ComputeOptions& compute) {
 }  // namespace
 
 void add_eval(CLI::App& program, const Arguments& /*arguments*/) {
-  CLI::App* command = program.add_subcommand("eval", "clean accuracy, attack success rate and poisoned accuracy of a run");
+  CLI::App* command =
+      program.add_subcommand("eval", "clean accuracy, attack success rate and poisoned accuracy of a run");
   command->footer(
       "Example: mcci eval runs/demo --test fashion-mnist --manifest poisoned/truth/manifest.json\n"
-      "The attack is made again from its manifest and put on the clean test set. The figures enter the run's result.json.");
+      "The attack is made again from its manifest and put on the clean test set. The figures enter the run's "
+      "result.json.");
   const auto options = std::make_shared<Eval>();
   command->add_option("run", options->run, "folder of a finished run")->required()->type_name("");
-  command->add_option("--test", options->test, "clean test set: a folder, or the name of an installed set")->required()->type_name("");
-  CLI::Option* manifest = command->add_option("--manifest", options->manifest, "truth/manifest.json of the poisoned set")->type_name("");
-  command->add_option("--attack", options->attack, "an attack by name, with its default seed, instead of a manifest")->excludes(manifest)->type_name("");
-  command->add_option("--attack-preset", options->attack_preset, "its parameters")->type_name("")->capture_default_str();
-  command->add_flag("--all-classes", options->all_classes, "count triggered images of the attack's own class too");
+  command->add_option("--test", options->test, "clean test set: a folder, or the name of an installed set")
+      ->required()
+      ->type_name("");
+  CLI::Option* manifest =
+      command->add_option("--manifest", options->manifest, "truth/manifest.json of the poisoned set")
+          ->type_name("");
+  command
+      ->add_option("--attack", options->attack,
+                   "an attack by name, with its default seed, instead of a manifest")
+      ->excludes(manifest)
+      ->type_name("");
+  command->add_option("--attack-preset", options->attack_preset, "its parameters")
+      ->type_name("")
+      ->capture_default_str();
+  command->add_flag("--all-classes", options->all_classes,
+                    "count triggered images of the attack's own class too");
   add_perception(*command, options->perception);
   const auto compute = add_compute_flags(*command);
   command->allow_extras();

@@ -7,14 +7,18 @@
 namespace mcci {
 
 void add_export(CLI::App& program, const Arguments& /*arguments*/) {
-  CLI::App* command = program.add_subcommand("export", "write the clean model as a plain backbone with torchvision's names");
-  command->footer("Example: mcci export runs/photos --out model.safetensors\nBeside it model.json: classes, mean/std, input size, provenance.");
+  CLI::App* command =
+      program.add_subcommand("export", "write the clean model as a plain backbone with torchvision's names");
+  command->footer(
+      "Example: mcci export runs/photos --out model.safetensors\nBeside it model.json: classes, mean/std, "
+      "input size, provenance.");
   const auto run = std::make_shared<std::string>();
   const auto out = std::make_shared<std::string>();
   const auto reference = std::make_shared<bool>(false);
   command->add_option("run", *run, "folder of a finished run")->required()->type_name("");
   command->add_option("--out", *out, "safetensors file to be made")->required()->type_name("");
-  command->add_flag("--reference", *reference, "also write a few inputs and their logits, to check a reader against");
+  command->add_flag("--reference", *reference,
+                    "also write a few inputs and their logits, to check a reader against");
   command->allow_extras();
   command->callback([=] {
     refuse_unknown(*command);

@@ -1,7 +1,7 @@
+#include <iostream>
+
 #include <CLI/CLI.hpp>
 #include <c10/util/Exception.h>
-
-#include <iostream>
 
 #include "mcci/cli/arguments.hpp"
 #include "mcci/core/error.hpp"
@@ -35,16 +35,19 @@ int main(int argc, char** argv) {
   const mcci::Arguments arguments{{argv + 1, argv + argc}};
   try {
     CLI::App program(
-        "mcci trains clean image classifiers from data sets that may be poisoned, and tells which images were.\n"
+        "mcci trains clean image classifiers from data sets that may be poisoned, and tells which images "
+        "were.\n"
         "It implements Mind Control through Causal Inference (ICLR 2025).");
     program.name("mcci");
     program.require_subcommand(1);
     program.set_version_flag("--version", "mcci " + mcci::version());
-    program.add_flag_callback("--quiet", [] { mcci::set_quiet(true); }, "no progress and no information, only warnings");
+    program.add_flag_callback(
+        "--quiet", [] { mcci::set_quiet(true); }, "no progress and no information, only warnings");
     program.fallthrough();
     program.allow_extras();
     program.footer(
-        "Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 file or disk error, 130 interrupted, 1 a defect of mcci.\n"
+        "Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 file or disk error, 130 interrupted, 1 a "
+        "defect of mcci.\n"
         "Every command has --help with its defaults and an example.");
     mcci::add_demo(program, arguments);
     mcci::add_poison(program, arguments);
@@ -60,7 +63,8 @@ int main(int argc, char** argv) {
       program.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
-      return fail(std::string(error.what()) + "; see mcci --help", mcci::Error(ErrorKind::usage, "").exit_code());
+      return fail(std::string(error.what()) + "; see mcci --help",
+                  mcci::Error(ErrorKind::usage, "").exit_code());
     }
     return 0;
   } catch (const mcci::Error& error) {

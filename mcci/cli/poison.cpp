@@ -55,21 +55,24 @@ void run(Poison& options) {
   spec.plan.seed = static_cast<std::uint64_t>(options.seed);
   const std::filesystem::path out = options.out;
   if (std::filesystem::exists(out)) {
-    throw Error(ErrorKind::usage, "the folder is there already", out.string(), "remove it or name another --out");
+    throw Error(ErrorKind::usage, "the folder is there already", out.string(),
+                "remove it or name another --out");
   }
   const DatasetPtr clean = open_dataset(options.data, Split::train, options.dataset);
   const Manifest manifest = poison_to(out, clean, options.data, spec).manifest;
   const auto count = manifest.poisoned().sum().item<std::int64_t>();
-  std::cout << "poisoned " << count << " of " << manifest.size() << " images with " << spec.name << " (" << spec.preset
-            << "), " << 100 * manifest.rate_of_whole_set() << " % of the whole set\n"
+  std::cout << "poisoned " << count << " of " << manifest.size() << " images with " << spec.name << " ("
+            << spec.preset << "), " << 100 * manifest.rate_of_whole_set() << " % of the whole set\n"
             << "data set:  " << (out / "dataset").string() << "   (what a learner sees)\n"
-            << "the truth: " << (out / "truth" / "manifest.json").string() << "   (for mcci eval and mcci audit only)\n";
+            << "the truth: " << (out / "truth" / "manifest.json").string()
+            << "   (for mcci eval and mcci audit only)\n";
 }
 
 }  // namespace
 
 void add_poison(CLI::App& program, const Arguments& arguments) {
-  CLI::App* command = program.add_subcommand("poison", "write a poisoned copy of a data set, and the truth apart from it");
+  CLI::App* command =
+      program.add_subcommand("poison", "write a poisoned copy of a data set, and the truth apart from it");
   command->footer("Example: mcci poison --data fashion-mnist --attack badnets --rate 0.1 --out poisoned");
   if (!arguments.is_command("poison")) return;
   const auto options = std::make_shared<Poison>();
@@ -88,7 +91,8 @@ void add_poison(CLI::App& program, const Arguments& arguments) {
   options->first_attack_option = set.entries().size();
   options->instance->declare(set);
   options->end_attack_options = set.entries().size();
-  const auto assign_attack = bind_flags(*command, set, "Options of " + options->attack + " (defaults before its preset)");
+  const auto assign_attack =
+      bind_flags(*command, set, "Options of " + options->attack + " (defaults before its preset)");
   options->dataset.declare(set);
   const auto assign_dataset = bind_flags(*command, set, "Data");
   command->add_option("--config", options->config_file, "TOML file with any of these options")->type_name("");

@@ -22,10 +22,12 @@ void run(const Report& options) {
   const std::filesystem::path first = result_of(options.sources.front());
   if (options.format == "html") {
     if (options.sources.size() > 1) {
-      throw Error(ErrorKind::usage, "an HTML report shows one result", "mcci report", "name one, or use --format markdown");
+      throw Error(ErrorKind::usage, "an HTML report shows one result", "mcci report",
+                  "name one, or use --format markdown");
     }
-    const std::filesystem::path out =
-        options.out.empty() ? std::filesystem::path(first).replace_filename("report.html") : std::filesystem::path(options.out);
+    const std::filesystem::path out = options.out.empty()
+                                          ? std::filesystem::path(first).replace_filename("report.html")
+                                          : std::filesystem::path(options.out);
     write_report(first, out);
     std::cout << out.string() << "\n";
     return;
@@ -34,6 +36,8 @@ void run(const Report& options) {
   for (const std::string& source : options.sources) results.push_back(read_json(result_of(source)));
   std::string text;
   if (options.format == "markdown") {
+    text = render_markdown_page(results);
+  } else if (options.format == "table") {
     text = render_markdown_table(results);
   } else {
     for (const Json& result : results) text += render_text_table(result);
@@ -51,9 +55,17 @@ void add_report(CLI::App& program, const Arguments& /*arguments*/) {
   CLI::App* command = program.add_subcommand("report", "turn result.json into a page or a table");
   command->footer("Example: mcci report runs/demo");
   const auto options = std::make_shared<Report>();
-  command->add_option("results", options->sources, "folders of runs, or result.json files")->required()->type_name("");
-  command->add_option("--format", options->format, "html, markdown or text")->check(CLI::IsMember({"html", "markdown", "text"}))->type_name("")->capture_default_str();
-  command->add_option("--out", options->out, "file to write (html default: report.html beside the result)")->type_name("");
+  command->add_option("results", options->sources, "folders of runs, or result.json files")
+      ->required()
+      ->type_name("");
+  command
+      ->add_option("--format", options->format,
+                   "html, markdown (a section for each result), table (one Markdown table) or text")
+      ->check(CLI::IsMember({"html", "markdown", "table", "text"}))
+      ->type_name("")
+      ->capture_default_str();
+  command->add_option("--out", options->out, "file to write (html default: report.html beside the result)")
+      ->type_name("");
   command->callback([options] { run(*options); });
 }
 

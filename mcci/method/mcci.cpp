@@ -1,9 +1,9 @@
 #include "mcci/method/mcci.hpp"
 
+#include <cmath>
+
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
-
-#include <cmath>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
@@ -21,9 +21,10 @@ namespace {
 namespace F = torch::nn::functional;
 
 const Registry<Indicator>& indicators() {
-  static const Registry<Indicator> table("indicator", {{"raw", "the DCT, unscaled", Indicator::raw},
-                                                       {"log", "its logarithm, with sign", Indicator::log},
-                                                       {"high-band", "its high frequencies, in pixels", Indicator::high_band}});
+  static const Registry<Indicator> table(
+      "indicator", {{"raw", "the DCT, unscaled", Indicator::raw},
+                    {"log", "its logarithm, with sign", Indicator::log},
+                    {"high-band", "its high frequencies, in pixels", Indicator::high_band}});
   return table;
 }
 
@@ -37,24 +38,32 @@ struct McciOptions {
   std::string fake_indicator = "robust-centre";
   std::vector<std::string> clean_images;
   InterventionOptions intervention;
+  double prior = 0.3;
+  double posterior_threshold = 0.7;
 
   void declare(OptionSet& set) {
     set.add("head-start-epochs", head_start_epochs,
             "epochs that the AIN trains alone before the SFRN; 0 trains both together (paper: 0)", {0, 1000});
-    set.add("head-start-images", head_start_images, "images in each of these epochs; 0: all", {0, 1000000000});
+    set.add("head-start-images", head_start_images, "images in each of these epochs; 0: all",
+            {0, 1000000000});
     set.add("head-start-lr", head_start_lr, "learning rate of the head start", {1e-8, 100.0});
     set.add("ain-width", ain_width, "channels of the AIN's first convolution; 0: the paper's", {0, 1024});
     set.add("embedding", embedding, "size of z and of z_f (paper: 100)", {1, 4096});
     set.add("indicator", indicator, "how the AIN is shown the spectrum (paper: raw)", indicators().names());
     set.add("fake-indicator", fake_indicator,
-            "shown at inference: a robust centre over the training set, or the mean spectrum of clean images (paper)",
+            "shown at inference: a robust centre over the training set, or the mean spectrum of clean images "
+            "(paper)",
             {"robust-centre", "clean-images"});
-    set.add("clean-images", clean_images, "files or folders of images known to be clean; one image is enough");
+    set.add("clean-images", clean_images,
+            "files or folders of images known to be clean; one image is enough");
     intervention.declare(set);
+    set.add("prior", prior, "share of attacked samples that is expected before looking", {0.001, 0.999});
+    set.add("posterior-threshold", posterior_threshold,
+            "from which a sample is held to be attacked once the SFRN has an opinion", {0.01, 0.999});
   }
 };
 
-constexpr std::size_t kHeadStart = 0;  // the phase's index where there is a head start
+constexpr std::size_t head_start_phase = 0;  // the phase's index where there is a head start
 
 class Mcci : public Defense {
  public:
@@ -71,8 +80,9 @@ class Mcci : public Defense {
                    {"indicator", "high-band"},
                    {"intervention-trials", 6},
                    {"intervention-agreement", 0.5}});
-      return Registry<Json>("preset", {{"paper", "the paper's model and training", paper},
-                                       {"fast", "head start, interventional test, conditioned training", fast}});
+      return Registry<Json>("preset",
+                            {{"paper", "the paper's model and training", paper},
+                             {"fast", "head start, interventional test, conditioned training", fast}});
     }();
     return table;
   }
@@ -99,37 +109,34 @@ class Mcci : public Defense {
     head_start.images = options_.head_start_images;
     head_start.optimizer.lr = options_.head_start_lr;
     head_start.schedule.schedule = "constant";
-    // The AIN sees images as they are: the SFRN's augmentation then makes a fixed trigger harder for the SFRN alone.
+    // The AIN sees images as they are: the SFRN's augmentation then makes a fixed trigger harder for the SFRN
+    // alone.
     head_start.augment = AugmentOptions::none();
     return {head_start, make_phase("conditioned", parameters("sfrn", "semantic_head"), options)};
   }
 
-  // Between the phases: who is attacked, what does "not attacked" look like, and what the indicator says of each sample.
-  void prepare_phase(std::size_t index, const DatasetPtr& data) override {
-    if (!has_head_start() || index == kHeadStart) return;
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    if (!has_head_start() || phase == head_start_phase) return;
     const torch::NoGradGuard no_grad;
-    const torch::Tensor followed = label_follows(model_, data, problem_.compute, options_.intervention, problem_.seed);
-    posterior_ = followed.ge(options_.intervention.agreement - 1e-6).to(torch::kFloat);
-    log_info("interventional test: the label follows " + std::to_string(posterior_.sum().item<std::int64_t>()) + " of " +
+    if (epoch == 0) {
+      intervene(data);
+    } else {
+      update_posterior(data);
+    }
+    log_info("held to be attacked: " + std::to_string(posterior_.sum().item<std::int64_t>()) + " of " +
              std::to_string(data->size()) + " images");
-    const torch::Tensor own = embed(model_, data, problem_.compute, /*with_semantic=*/false).indicator;
-    set_reference(own, data, followed);
-    const torch::Device device = problem_.compute.device;
-    const torch::Tensor fake = model_->clean_indicator.cpu();
-    const torch::Tensor shown = fake + posterior_.unsqueeze(1) * (own - fake);
-    shown_logits_ = model_->indicator_logits(shown.to(device));
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
     torch::Tensor logits;
     if (!has_head_start()) {
       logits = model_->semantic_logits(model_->semantic_embedding(batch.images)) + own_logits(batch.images);
-    } else if (phase == kHeadStart) {
+    } else if (phase == head_start_phase) {
       logits = own_logits(batch.images);
     } else {
-      // The AIN is frozen: what each sample is shown enters as a constant, W2 (z_f* + r (z_f - z_f*)).
-      logits = model_->semantic_logits(model_->semantic_embedding(batch.images)) +
-               shown_logits_.index_select(0, batch.indices);
+      const torch::Tensor semantic = model_->semantic_logits(model_->semantic_embedding(batch.images));
+      logits = semantic + shown_logits(batch.indices);
+      return {F::cross_entropy(logits, batch.labels) + negative_evidence(semantic, batch), logits};
     }
     return {F::cross_entropy(logits, batch.labels), logits};
   }
@@ -142,14 +149,18 @@ class Mcci : public Defense {
   }
 
   TensorList extra_state() override {
-    if (!posterior_.defined()) return {};
-    return {{"posterior", posterior_}, {"shown_logits", shown_logits_}};
+    TensorList state;
+    for (const auto& [name, tensor] : sample_state()) {
+      if (tensor->defined()) state.emplace_back(name, *tensor);
+    }
+    return state;
   }
 
   void set_extra_state(const TensorList& tensors, const std::string& /*where*/) override {
-    for (const auto& [name, tensor] : tensors) {
-      if (name == "posterior") posterior_ = tensor;
-      if (name == "shown_logits") shown_logits_ = tensor.to(problem_.compute.device);
+    for (const auto& [name, target] : sample_state()) {
+      for (const auto& [saved_name, saved] : tensors) {
+        if (saved_name == name) *target = saved.to(problem_.compute.device);
+      }
     }
   }
 
@@ -158,9 +169,12 @@ class Mcci : public Defense {
     model_->eval();
     const torch::Tensor semantic = model_->semantic_logits(model_->semantic_embedding(images));
     switch (perception) {
-      case Perception::clean: return semantic + model_->indicator_logits(model_->clean_indicator);
-      case Perception::own: return semantic + own_logits(images);
-      case Perception::attacked: return semantic + model_->indicator_logits(model_->attacked_indicator);
+      case Perception::clean:
+        return semantic + model_->indicator_logits(model_->clean_indicator);
+      case Perception::own:
+        return semantic + own_logits(images);
+      case Perception::attacked:
+        return semantic + model_->indicator_logits(model_->attacked_indicator);
     }
     throw Error(ErrorKind::internal, "unknown perception");
   }
@@ -182,11 +196,20 @@ class Mcci : public Defense {
  private:
   bool has_head_start() const { return options_.head_start_epochs > 0; }
 
+  // What is known of each training sample, by the names of a checkpoint.
+  std::vector<std::pair<std::string, torch::Tensor*>> sample_state() {
+    return {{"posterior", &posterior_},
+            {"rejected", &rejected_},
+            {"meant", &meant_},
+            {"own_logits", &own_logits_}};
+  }
+
   // The parameters of two of the model's children.
   TensorList parameters(const std::string& first, const std::string& second) {
     TensorList list;
     for (const auto& [name, tensor] : parameter_list(*model_)) {
-      if (name.rfind(first + ".", 0) == 0 || name.rfind(second + ".", 0) == 0) list.emplace_back(name, tensor);
+      if (name.rfind(first + ".", 0) == 0 || name.rfind(second + ".", 0) == 0)
+        list.emplace_back(name, tensor);
     }
     return list;
   }
@@ -195,11 +218,62 @@ class Mcci : public Defense {
     return model_->indicator_logits(model_->indicator_embedding(model_->spectrum(images)));
   }
 
-  void set_reference(const torch::Tensor& own, const DatasetPtr& data, const torch::Tensor& suspicion) {
-    model_->clean_indicator.copy_(options_.fake_indicator == "clean-images"
-                                      ? clean_centre(data)
-                                      : least_suspicious_centre(own, data->labels(), suspicion, data->num_classes()));
-    model_->attacked_indicator.copy_(most_suspicious_centre(own, suspicion));
+  torch::Tensor fake_logits() { return model_->indicator_logits(model_->clean_indicator); }
+
+  // W2 (z_f* + r (z_f - z_f*)): attacked samples are shown their own indicator, all others the fake one. The
+  // AIN is frozen, so this is a constant of each sample.
+  torch::Tensor shown_logits(const torch::Tensor& indices) {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor fake = fake_logits();
+    return fake +
+           posterior_.index_select(0, indices).unsqueeze(1) * (own_logits_.index_select(0, indices) - fake);
+  }
+
+  // For attacked samples -log(1 - p(y | x, fake)): the recorded label is not what the image means. Few
+  // attacked samples that were missed would teach a convolutional SFRN the trigger; these outvote them.
+  // Bounded, unlike gradient ascent.
+  torch::Tensor negative_evidence(const torch::Tensor& semantic, const Batch& batch) {
+    const torch::Tensor meant =
+        (semantic + fake_logits().detach()).softmax(1).gather(1, batch.labels.unsqueeze(1)).squeeze(1);
+    const torch::Tensor weight = rejected_.index_select(0, batch.indices);
+    return (weight * -torch::log1p(-meant.clamp_max(1 - 1e-4))).mean();
+  }
+
+  // The first guess, from the AIN alone: who is attacked, and what "attacked" and "not attacked" look like.
+  void intervene(const DatasetPtr& data) {
+    const torch::Tensor followed =
+        label_follows(model_, data, problem_.compute, options_.intervention, problem_.seed);
+    const torch::Tensor own = indicator_embeddings(model_, data, problem_.compute);
+    model_->clean_indicator.copy_(
+        options_.fake_indicator == "clean-images"
+            ? clean_centre(data)
+            : least_suspicious_centre(own, data->labels(), followed, data->num_classes()));
+    model_->attacked_indicator.copy_(most_suspicious_centre(own, followed));
+    own_logits_ = model_->indicator_logits(own.to(problem_.compute.device));
+    posterior_ =
+        followed.ge(options_.intervention.agreement - 1e-6).to(problem_.compute.device, torch::kFloat);
+    rejected_ = torch::zeros_like(posterior_);  // too many are clean yet to argue against their labels
+  }
+
+  // Once the SFRN has an opinion: a sample is held to be attacked if its indicator explains the recorded
+  // label and its meaning does not, by Bayes' rule P(A | x, y) = pi p_AIN(y) / (pi p_AIN(y) + (1 - pi)
+  // p_SFRN(y)). p_SFRN is averaged over the epochs, half of it the latest: what the SFRN once knew of a
+  // sample it does not forget at once.
+  void update_posterior(const DatasetPtr& data) {
+    const torch::Device device = problem_.compute.device;
+    const torch::Tensor semantic =
+        model_->semantic_logits(semantic_embeddings(model_, data, problem_.compute).to(device));
+    const torch::Tensor labels = data->labels().to(device).unsqueeze(1);
+    const auto likelihood = [&](const torch::Tensor& logits) {
+      return logits.softmax(1).gather(1, labels).squeeze(1);
+    };
+    const torch::Tensor now = likelihood(semantic + fake_logits());
+    meant_ = meant_.defined() ? 0.5 * (meant_ + now) : now;
+    const torch::Tensor attacked = likelihood(own_logits_) * options_.prior;
+    const torch::Tensor meant = meant_ * (1 - options_.prior);
+    posterior_ =
+        (attacked / (attacked + meant).clamp_min(1e-12)).ge(options_.posterior_threshold).to(torch::kFloat);
+    rejected_ = posterior_;
   }
 
   torch::Tensor clean_centre(const DatasetPtr& data) {
@@ -207,15 +281,19 @@ class Mcci : public Defense {
       throw Error(ErrorKind::usage, "--fake-indicator clean-images needs the images", "--clean-images",
                   "name files or folders, none of them from the test set");
     }
-    const std::vector<std::filesystem::path> paths(options_.clean_images.begin(), options_.clean_images.end());
+    const std::vector<std::filesystem::path> paths(options_.clean_images.begin(),
+                                                   options_.clean_images.end());
     return clean_image_centre(model_, open_images(paths, data->shape(), data->classes()), problem_.compute);
   }
 
   McciOptions options_;
   Problem problem_;
   MindControlModel model_{nullptr};
-  torch::Tensor posterior_;     // [N] float32: is sample i attacked?
-  torch::Tensor shown_logits_;  // [N, classes] float32, on the device
+  torch::Tensor posterior_;  // [N] float32, on the device: is sample i held to be attacked?
+  torch::Tensor rejected_;   // [N] float32, on the device: is its recorded label argued against?
+  torch::Tensor
+      meant_;  // [N] float32, on the device: p_SFRN of the recorded label, averaged; undefined at first
+  torch::Tensor own_logits_;  // [N, classes] float32, on the device: what the frozen AIN says of each sample
 };
 
 }  // namespace

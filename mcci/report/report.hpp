@@ -23,6 +23,9 @@ void write_report(const std::filesystem::path& result_path, const std::filesyste
 // newline.
 std::string render_markdown_table(const std::vector<Json>& results);
 
+// A section for each result: its table, the command and the environment that made it, and what was counted.
+std::string render_markdown_page(const std::vector<Json>& results);
+
 // The result's title and one aligned line per cell, and per mean over seeds, for a terminal (UTF-8).
 std::string render_text_table(const Json& result);
 

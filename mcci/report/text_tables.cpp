@@ -169,6 +169,24 @@ std::string render_markdown_table(const std::vector<Json>& results) {
          limits() + "\n";
 }
 
+std::string render_markdown_page(const std::vector<Json>& results) {
+  std::string page;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const report::Result result = report::parse_result(results[i], "result " + std::to_string(i + 1));
+    page += (i == 0 ? "## " : "\n## ") + report::markdown(result.title) + "\n\n`" +
+            report::plain(result.command) + "`, " + report::markdown(result.created) + "\n\n" +
+            render_markdown_table({results[i]}) + "\nMeasured with";
+    for (std::size_t e = 0; e < result.environment.size(); ++e) {
+      const auto& [name, value] = result.environment[e];
+      page += (e == 0 ? " " : ", ") + report::markdown(name) + " " + report::markdown(value);
+    }
+    page += ".\n\n- CA: " + report::markdown(result.ca_convention) +
+            "\n- ASR: " + report::markdown(result.asr_convention) +
+            "\n- PA: " + report::markdown(result.pa_convention) + "\n";
+  }
+  return page;
+}
+
 std::string render_text_table(const Json& json) {
   const report::Result result = report::parse_result(json, "result.json");
   const std::vector<Row> rows = report::summarise(result.cells);

@@ -1,16 +1,16 @@
 #include "mcci/runtime/compute.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+#include <malloc.h>
+#include <sched.h>
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <malloc.h>
-#include <sched.h>
+#include <climits>
 #include <torch/nn/module.h>
 #include <torch/version.h>
-
-#include <algorithm>
-#include <climits>
-#include <cstdlib>
 
 #include "mcci/core/error.hpp"
 
@@ -58,8 +58,10 @@ void set_autocast(bool cuda, bool enabled) {
 }  // namespace
 
 void ComputeOptions::declare(OptionSet& set) {
-  set.add("threads", threads, "CPU threads; 0: OMP_NUM_THREADS, or else every core this process may use", {0, 4096});
-  set.add("precision", precision, "of forward passes; auto: bf16 where the processor computes in it", {"auto", "fp32", "bf16"});
+  set.add("threads", threads, "CPU threads; 0: OMP_NUM_THREADS, or else every core this process may use",
+          {0, 4096});
+  set.add("precision", precision, "of forward passes; auto: bf16 where the processor computes in it",
+          {"auto", "fp32", "bf16"});
   set.add("device", device, "auto: CUDA where there is a device", {"auto", "cpu", "cuda"});
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <string>
+
+#include <ATen/core/Tensor.h>
 
 #include "mcci/core/options.hpp"
 
@@ -27,10 +27,11 @@ struct Compute {
   std::int64_t threads = 1;
 };
 
-// Takes the threads asked for (LibTorch by itself takes half of the cores), keeps freed activations in the process
-// instead of returning them to the kernel (10-25 % of a training step), and settles device and precision: bf16 where
-// the processor has instructions for it (elsewhere it is slower than fp32), CUDA where there is a device.
-// Call it first thing, on the main thread. Errors: usage if what is asked for is not there.
+// Takes the threads asked for (LibTorch by itself takes half of the cores), keeps freed activations in the
+// process instead of returning them to the kernel (10-25 % of a training step), and settles device and
+// precision: bf16 where the processor has instructions for it (elsewhere it is slower than fp32), CUDA where
+// there is a device. Call it first thing, on the main thread. Errors: usage if what is asked for is not
+// there.
 Compute setup_compute(const ComputeOptions& options);
 
 // Runs the enclosed forward pass in bfloat16 if compute.bf16; the loss belongs outside, in float32.

@@ -1,10 +1,10 @@
 #include "mcci/runtime/environment.hpp"
 
-#include <ATen/Version.h>
-#include <torch/version.h>
-
 #include <fstream>
 #include <string>
+
+#include <ATen/Version.h>
+#include <torch/version.h>
 
 #include "mcci/core/version.hpp"
 

@@ -1,9 +1,9 @@
 #include "mcci/suite/audit.hpp"
 
-#include <ATen/ATen.h>
-
 #include <ostream>
 #include <vector>
+
+#include <ATen/ATen.h>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/files.hpp"
@@ -15,7 +15,7 @@
 namespace mcci {
 namespace {
 
-constexpr std::int64_t kBatch = 500;
+constexpr std::int64_t batch_images = 500;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Audit audit(Defense& model, const DatasetPtr& training_set, const Compute& compu
   std::vector<at::Tensor> suspicion;
   std::vector<at::Tensor> suggested;
   Progress progress("audit", training_set->size(), "images");
-  for_each_batch(training_set, kBatch, [&](const Batch& batch) {
+  for_each_batch(training_set, batch_images, [&](const Batch& batch) {
     const at::Tensor images = place(batch.images, compute);
     suspicion.push_back(model.suspicion(images, batch.labels.to(compute.device)).cpu());
     suggested.push_back(model.logits(images, Perception::clean).argmax(1).cpu());
@@ -43,7 +43,9 @@ void write_audit_csv(const std::filesystem::path& path, const Audit& audit, cons
   const auto suggested = audit.suggested.accessor<std::int64_t, 1>();
   const at::Tensor recorded = training_set.labels();
   const auto label = recorded.accessor<std::int64_t, 1>();
-  const auto class_name = [&](std::int64_t c) { return csv_field(training_set.classes()[static_cast<std::size_t>(c)]); };
+  const auto class_name = [&](std::int64_t c) {
+    return csv_field(training_set.classes()[static_cast<std::size_t>(c)]);
+  };
   write_file_atomically(path, [&](std::ostream& out) {
     out << "path,label,suspicion,suggested_label\n";
     for (std::int64_t rank = 0; rank < audit.order.size(0); ++rank) {
@@ -58,8 +60,8 @@ void add_to_cell(Json& cell, const Audit& audit, const Manifest& truth) {
   const at::Tensor poisoned = truth.poisoned();
   if (poisoned.size(0) != audit.suspicion.size(0)) {
     throw Error(ErrorKind::usage,
-                "the manifest describes " + std::to_string(poisoned.size(0)) + " samples, the training set has " +
-                    std::to_string(audit.suspicion.size(0)),
+                "the manifest describes " + std::to_string(poisoned.size(0)) +
+                    " samples, the training set has " + std::to_string(audit.suspicion.size(0)),
                 "--manifest", "name the manifest that was written with this training set");
   }
   const Detection found = detection(audit.suspicion.ge(audit.threshold), poisoned);

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <filesystem>
+
+#include <ATen/core/Tensor.h>
 
 #include "mcci/attacks/manifest.hpp"
 #include "mcci/core/json.hpp"

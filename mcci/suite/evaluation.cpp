@@ -1,8 +1,8 @@
 #include "mcci/suite/evaluation.hpp"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
+
+#include <ATen/ATen.h>
 
 #include "mcci/data/loader.hpp"
 #include "mcci/suite/result.hpp"
@@ -10,7 +10,7 @@
 namespace mcci {
 namespace {
 
-constexpr std::int64_t kBatch = 500;
+constexpr std::int64_t batch_images = 500;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack
   std::vector<at::Tensor> predictions;
   std::vector<at::Tensor> triggered_predictions;
   std::vector<at::Tensor> attack_labels;
-  for (const at::Tensor& indices : at::arange(n).split(kBatch)) {
+  for (const at::Tensor& indices : at::arange(n).split(batch_images)) {
     const at::Tensor images = test->images(indices);
     predictions.push_back(predict(images));
     if (attack == nullptr) continue;
@@ -49,7 +49,8 @@ void add_to_cell(Json& cell, const Evaluation& evaluation) {
   cell["ca"] = percent(evaluation.ca);
   cell["asr"] = percent(evaluation.asr);
   cell["pa"] = percent(evaluation.pa);
-  cell["counts"] = {{"ca", counts(evaluation.ca)}, {"asr", counts(evaluation.asr)}, {"pa", counts(evaluation.pa)}};
+  cell["counts"] = {
+      {"ca", counts(evaluation.ca)}, {"asr", counts(evaluation.asr)}, {"pa", counts(evaluation.pa)}};
   cell["per_class_ca"] = Json::array();
   for (const Rate& rate : evaluation.per_class) cell["per_class_ca"].push_back(percent(rate));
 }

@@ -19,23 +19,25 @@
 namespace mcci {
 namespace {
 
-constexpr std::int64_t kExamples = 6;
-constexpr std::int64_t kSuspects = 48;
+constexpr std::int64_t example_count = 6;
+constexpr std::int64_t suspect_count = 48;
 // An undefended model below this has not taken up the trigger: a defense can win nothing there.
-constexpr double kImplanted = 50;
+constexpr double implanted_asr = 50;
 
 std::int64_t seed_of(const std::string& text) {
   std::int64_t seed = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
   if (error != std::errc() || end != text.data() + text.size() || seed < 0) {
-    throw Error(ErrorKind::usage, "'" + text + "' is not a seed", "--seeds", "give non-negative integers: 0,1,2");
+    throw Error(ErrorKind::usage, "'" + text + "' is not a seed", "--seeds",
+                "give non-negative integers: 0,1,2");
   }
   return seed;
 }
 
 class Experiment {
  public:
-  Experiment(const ExperimentOptions& options, std::filesystem::path out) : options_(options), out_(std::move(out)) {}
+  Experiment(const ExperimentOptions& options, std::filesystem::path out)
+      : options_(options), out_(std::move(out)) {}
 
   Json run(const std::string& command);
 
@@ -43,8 +45,8 @@ class Experiment {
   Manifest poison_for(std::int64_t seed);
   TrainedRun train(const std::string& defense, std::int64_t seed, const Attack& attack);
   Json measure(TrainedRun& run, const Manifest& truth, const Attack& attack, const DatasetPtr& test);
-  void draw(std::map<std::string, TrainedRun>& runs, const Manifest& truth, const Attack& attack, const DatasetPtr& test,
-            Json& result);
+  void draw(std::map<std::string, TrainedRun>& runs, const Manifest& truth, const Attack& attack,
+            const DatasetPtr& test, Json& result);
 
   std::filesystem::path poisoned_folder(std::int64_t seed) const {
     return out_ / "poisoned" / ("seed-" + std::to_string(seed));
@@ -67,8 +69,8 @@ Manifest Experiment::poison_for(std::int64_t seed) {
   }
   Manifest manifest = read_manifest(folder / "truth" / "manifest.json");
   if (manifest.attack.to_json() != resolve(spec).to_json() || manifest.source != options_.data) {
-    throw Error(ErrorKind::usage, "the poisoned set in this folder was made with other options", folder.string(),
-                "name another --out");
+    throw Error(ErrorKind::usage, "the poisoned set in this folder was made with other options",
+                folder.string(), "name another --out");
   }
   return manifest;
 }
@@ -96,14 +98,16 @@ TrainedRun Experiment::train(const std::string& defense, std::int64_t seed, cons
     epoch["ca"] = percent(now.ca);
     epoch["asr"] = percent(now.asr);
     epoch["pa"] = percent(now.pa);
-    log_info(defense + ", " + epoch["phase"].get<std::string>() + ", epoch " + epoch["epoch"].dump() + ": loss " +
-             number(epoch["loss"].get<double>()).dump() + ", on " + std::to_string(curve.limit) + " test images CA " +
-             epoch["ca"].dump() + ", ASR " + epoch["asr"].dump() + ", PA " + epoch["pa"].dump());
+    log_info(defense + ", " + epoch["phase"].get<std::string>() + ", epoch " + epoch["epoch"].dump() +
+             ": loss " + number(epoch["loss"].get<double>()).dump() + ", on " + std::to_string(curve.limit) +
+             " test images CA " + epoch["ca"].dump() + ", ASR " + epoch["asr"].dump() + ", PA " +
+             epoch["pa"].dump());
   });
   return open_run(folder);
 }
 
-Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& attack, const DatasetPtr& test) {
+Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& attack,
+                         const DatasetPtr& test) {
   Json cell = run.result["cells"][0];
   cell["dataset"] = options_.data;
   cell["attack"] = truth.attack.name;
@@ -135,8 +139,8 @@ void Experiment::draw(std::map<std::string, TrainedRun>& runs, const Manifest& t
       voices.insert(voices.begin(), {"plain model", &run.model(), Perception::clean});
     }
   }
-  figures.add_examples(voices, &attack, test, kExamples, compute);
-  if (audit_ != nullptr) figures.add_audit(*audit_, training_set, &truth, kSuspects);
+  figures.add_examples(voices, &attack, test, example_count, compute);
+  if (audit_ != nullptr) figures.add_audit(*audit_, training_set, &truth, suspect_count);
   result["figures"] = figures.json();
 }
 
@@ -153,14 +157,16 @@ Json Experiment::run(const std::string& command) {
       TrainedRun run = train(defense, seed, *attack);
       const DatasetPtr test = open_dataset(options_.data, Split::test);
       Json cell = measure(run, truth, *attack, test);
-      if (defense == "none") implanted = cell["asr"].is_number() && cell["asr"].get<double>() >= kImplanted;
+      if (defense == "none")
+        implanted = cell["asr"].is_number() && cell["asr"].get<double>() >= implanted_asr;
       result["cells"].push_back(std::move(cell));
       runs.emplace(defense, std::move(run));
     }
     for (Json& cell : result["cells"]) {
       if (cell["seed"] == seed) cell["implanted"] = implanted;
     }
-    if (!result.contains("figures")) draw(runs, truth, *attack, open_dataset(options_.data, Split::test), result);
+    if (!result.contains("figures"))
+      draw(runs, truth, *attack, open_dataset(options_.data, Split::test), result);
     write_json(out_ / "result.json", result);
   }
   write_report(out_ / "result.json", out_ / "report.html");
@@ -180,10 +186,12 @@ void ExperimentOptions::declare(OptionSet& set) {
   set.add("width", width, "channels of its first stage; 0: the architecture's own", {0, 4096});
   set.add("epochs", epochs, "0: as the preset says", {0, 100000});
   set.add("seeds", seeds, "one experiment each");
-  set.add("curve-images", curve_images, "test images behind the curves per epoch (figures use all)", {1, 1000000});
+  set.add("curve-images", curve_images, "test images behind the curves per epoch (figures use all)",
+          {1, 1000000});
 }
 
-Json run_experiment(const ExperimentOptions& options, const std::filesystem::path& out, const std::string& command) {
+Json run_experiment(const ExperimentOptions& options, const std::filesystem::path& out,
+                    const std::string& command) {
   return Experiment(options, out).run(command);
 }
 

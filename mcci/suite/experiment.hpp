@@ -11,7 +11,8 @@
 
 namespace mcci {
 
-// One data set, one attack, several ways to train and several seeds: poison, train each, evaluate, audit, report.
+// One data set, one attack, several ways to train and several seeds: poison, train each, evaluate, audit,
+// report.
 struct ExperimentOptions {
   std::string data = "fashion-mnist";
   std::string attack = "badnets";
@@ -27,9 +28,11 @@ struct ExperimentOptions {
   void declare(OptionSet& set);
 };
 
-// Works below `out`: poisoned/seed-S (as mcci poison), S/<defense> (runs, as mcci train), result.json, report.html, figures/.
-// Stopped at any point, it goes on where it was with the same options: finished runs are not trained again.
-// Returns the result. Errors: those of its parts; usage if `out` holds an experiment with other options.
-Json run_experiment(const ExperimentOptions& options, const std::filesystem::path& out, const std::string& command);
+// Works below `out`: poisoned/seed-S (as mcci poison), S/<defense> (runs, as mcci train), result.json,
+// report.html, figures/. Stopped at any point, it goes on where it was with the same options: finished runs
+// are not trained again. Returns the result. Errors: those of its parts; usage if `out` holds an experiment
+// with other options.
+Json run_experiment(const ExperimentOptions& options, const std::filesystem::path& out,
+                    const std::string& command);
 
 }  // namespace mcci

@@ -1,8 +1,8 @@
 #include "mcci/suite/export.hpp"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
+
+#include <ATen/ATen.h>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/version.hpp"
@@ -13,11 +13,12 @@
 namespace mcci {
 namespace {
 
-constexpr std::int64_t kReferenceImages = 8;
+constexpr std::int64_t reference_images = 8;
 
 void refuse_existing(const std::filesystem::path& path) {
   if (std::filesystem::exists(path)) {
-    throw Error(ErrorKind::usage, "the file is there already", path.string(), "remove it or name another --out");
+    throw Error(ErrorKind::usage, "the file is there already", path.string(),
+                "remove it or name another --out");
   }
 }
 
@@ -39,7 +40,7 @@ void export_run(const TrainedRun& run, const std::filesystem::path& weights, boo
   if (reference) {
     const at::NoGradGuard no_grad;
     const DatasetPtr data = run.training_set();
-    const at::Tensor input = to_unit(data->images(at::arange(std::min(kReferenceImages, data->size()))));
+    const at::Tensor input = to_unit(data->images(at::arange(std::min(reference_images, data->size()))));
     save_safetensors(example, {{"input", input}, {"logits", plain->forward(input)}});
   }
   const auto channels = static_cast<std::size_t>(run.shape.channels);

@@ -1,9 +1,9 @@
 #include "mcci/suite/figures.hpp"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <ATen/ATen.h>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/files.hpp"
@@ -15,7 +15,7 @@
 namespace mcci {
 namespace {
 
-constexpr std::int64_t kBins = 40;
+constexpr std::int64_t bin_count = 40;
 
 // Scaled so that the largest value is white; all black where nothing differs.
 at::Tensor to_picture(const at::Tensor& magnitude) {
@@ -30,7 +30,8 @@ std::vector<std::int64_t> choose_examples(const Dataset& test, const Attack* att
   const auto label = labels.accessor<std::int64_t, 1>();
   std::vector<std::int64_t> chosen;
   for (std::int64_t round = 0; static_cast<std::int64_t>(chosen.size()) < count && round < count; ++round) {
-    for (std::int64_t c = 0; c < test.num_classes() && static_cast<std::int64_t>(chosen.size()) < count; ++c) {
+    for (std::int64_t c = 0; c < test.num_classes() && static_cast<std::int64_t>(chosen.size()) < count;
+         ++c) {
       if (attack != nullptr && attack->attack_label(c, test.num_classes()) == c) continue;
       std::int64_t seen = 0;
       for (std::int64_t i = 0; i < test.size(); ++i) {
@@ -48,14 +49,14 @@ Json histogram(const at::Tensor& suspicion, const Manifest* truth) {
   const double low = suspicion.min().item<double>();
   const double high = std::max(suspicion.max().item<double>(), low + 1e-6);
   Json edges = Json::array();
-  for (std::int64_t b = 0; b <= kBins; ++b) {
-    edges.push_back(number(low + (high - low) * static_cast<double>(b) / static_cast<double>(kBins)));
+  for (std::int64_t b = 0; b <= bin_count; ++b) {
+    edges.push_back(number(low + (high - low) * static_cast<double>(b) / static_cast<double>(bin_count)));
   }
   const auto series = [&](const std::string& name, const at::Tensor& values) {
-    const at::Tensor counted = at::histc(values, kBins, low, high).to(at::kLong);
+    const at::Tensor counted = at::histc(values, bin_count, low, high).to(at::kLong);
     return Json{{"name", name},
                 {"counts", std::vector<std::int64_t>(counted.data_ptr<std::int64_t>(),
-                                                     counted.data_ptr<std::int64_t>() + kBins)}};
+                                                     counted.data_ptr<std::int64_t>() + bin_count)}};
   };
   Json all = Json::array();
   if (truth == nullptr) {
@@ -75,10 +76,15 @@ Json histogram(const at::Tensor& suspicion, const Manifest* truth) {
 
 Figures::Figures(std::filesystem::path folder)
     : folder_(std::move(folder)),
-      json_({{"triggers", Json::array()}, {"examples", Json::array()}, {"suspects", Json::array()}, {"histograms", Json::array()}}) {
+      json_({{"triggers", Json::array()},
+             {"examples", Json::array()},
+             {"suspects", Json::array()},
+             {"histograms", Json::array()}}) {
   std::error_code error;
   std::filesystem::create_directories(folder_ / "figures", error);
-  if (error) throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", (folder_ / "figures").string());
+  if (error)
+    throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")",
+                (folder_ / "figures").string());
 }
 
 std::string Figures::write(const at::Tensor& image, const std::string& name) {
@@ -97,7 +103,8 @@ void Figures::add_trigger(const std::string& name, const Attack& attack, const D
   const at::Tensor indices = at::tensor(chosen);
   const at::Tensor clean = test->images(indices);
   const at::Tensor triggered =
-      trigger_batch(attack, clean, indices, test->labels().index_select(0, indices), test->num_classes()).images;
+      trigger_batch(attack, clean, indices, test->labels().index_select(0, indices), test->num_classes())
+          .images;
   const at::Tensor difference = triggered.to(at::kFloat).sub(clean.to(at::kFloat)).abs();
   const at::Tensor spectrum = attack_indicator(to_unit(triggered), Indicator::log)
                                   .sub(attack_indicator(to_unit(clean), Indicator::log))
@@ -136,14 +143,16 @@ void Figures::add_examples(const std::vector<Voice>& voices, const Attack* attac
   }
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const auto at = static_cast<std::int64_t>(i);
-    json_["examples"].push_back({{"image", write(images[at], "example-" + std::to_string(i))},
-                                 {"true_class", class_name(labels[at].item<std::int64_t>())},
-                                 {"attack_class", attack == nullptr ? "" : class_name(wanted[at].item<std::int64_t>())},
-                                 {"predictions", predictions[i]}});
+    json_["examples"].push_back(
+        {{"image", write(images[at], "example-" + std::to_string(i))},
+         {"true_class", class_name(labels[at].item<std::int64_t>())},
+         {"attack_class", attack == nullptr ? "" : class_name(wanted[at].item<std::int64_t>())},
+         {"predictions", predictions[i]}});
   }
 }
 
-void Figures::add_audit(const Audit& audit, const DatasetPtr& training_set, const Manifest* truth, std::int64_t count) {
+void Figures::add_audit(const Audit& audit, const DatasetPtr& training_set, const Manifest* truth,
+                        std::int64_t count) {
   const at::Tensor top = audit.order.narrow(0, 0, std::min(count, audit.order.size(0))).contiguous();
   const at::Tensor images = training_set->images(top);
   const auto class_name = [&](const at::Tensor& c) {
@@ -152,12 +161,13 @@ void Figures::add_audit(const Audit& audit, const DatasetPtr& training_set, cons
   const at::Tensor poisoned = truth == nullptr ? at::Tensor() : truth->poisoned();
   for (std::int64_t rank = 0; rank < top.size(0); ++rank) {
     const auto i = top[rank].item<std::int64_t>();
-    json_["suspects"].push_back({{"image", write(images[rank], "suspect-" + std::to_string(rank))},
-                                 {"path", training_set->name(i)},
-                                 {"label", class_name(training_set->labels()[i])},
-                                 {"suspicion", number(audit.suspicion[i].item<double>())},
-                                 {"suggested_label", class_name(audit.suggested[i])},
-                                 {"poisoned", truth == nullptr ? Json(nullptr) : Json(poisoned[i].item<bool>())}});
+    json_["suspects"].push_back(
+        {{"image", write(images[rank], "suspect-" + std::to_string(rank))},
+         {"path", training_set->name(i)},
+         {"label", class_name(training_set->labels()[i])},
+         {"suspicion", number(audit.suspicion[i].item<double>())},
+         {"suggested_label", class_name(audit.suggested[i])},
+         {"poisoned", truth == nullptr ? Json(nullptr) : Json(poisoned[i].item<bool>())}});
   }
   json_["histograms"].push_back(histogram(audit.suspicion, truth));
 }

@@ -13,18 +13,20 @@ Json new_result(const std::string& title, const std::string& command, const Comp
   std::tm utc{};
   gmtime_r(&now, &utc);
   std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {{"schema", "mcci.result/1"},
-          {"title", title},
-          {"created", time},
-          {"command", command},
-          {"environment", environment(compute)},
-          {"conventions",
-           {{"ca", "clean accuracy: share of all clean test images that get their label"},
-            {"asr",
-             "attack success rate: share of triggered test images, those of the attack's own class excluded, that get the "
-             "attacker's label"},
-            {"pa", "poisoned accuracy (BackdoorBench: RA): share of the same images that get their true label"}}},
-          {"cells", Json::array()}};
+  return {
+      {"schema", "mcci.result/1"},
+      {"title", title},
+      {"created", time},
+      {"command", command},
+      {"environment", environment(compute)},
+      {"conventions",
+       {{"ca", "clean accuracy: share of all clean test images that get their label"},
+        {"asr",
+         "attack success rate: share of triggered test images, those of the attack's own class excluded, "
+         "that get the "
+         "attacker's label"},
+        {"pa", "poisoned accuracy (BackdoorBench: RA): share of the same images that get their true label"}}},
+      {"cells", Json::array()}};
 }
 
 Json new_cell() {
@@ -52,7 +54,9 @@ Json new_cell() {
           {"history", Json::array()}};
 }
 
-Json number(double value) { return std::isfinite(value) ? Json(std::round(value * 1e4) / 1e4) : Json(nullptr); }
+Json number(double value) {
+  return std::isfinite(value) ? Json(std::round(value * 1e4) / 1e4) : Json(nullptr);
+}
 
 Json percent(const Rate& rate) { return number(rate.percent()); }
 

@@ -10,9 +10,10 @@
 namespace mcci {
 namespace {
 
-constexpr const char* kSchema = "mcci.run/1";
+constexpr const char* schema_name = "mcci.run/1";
 
-Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_t num_classes, const Compute& compute) {
+Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_t num_classes,
+                   const Compute& compute) {
   Problem problem;
   problem.shape = shape;
   problem.num_classes = num_classes;
@@ -35,9 +36,10 @@ std::string hash_of(const RunConfig& config, const Dataset& data) {
   return sha256(options.dump() + sha256(bytes));
 }
 
-void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data, const std::string& hash) {
+void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data,
+                      const std::string& hash) {
   const ImageShape& shape = data.shape();
-  write_json(files.config(), {{"schema", kSchema},
+  write_json(files.config(), {{"schema", schema_name},
                               {"hash", hash},
                               {"options", config.options.to_json()},
                               {"shape", {shape.channels, shape.height, shape.width}},
@@ -61,10 +63,12 @@ Json run_cell(const RunConfig& config, const Dataset& data, const RunState& stat
 
 }  // namespace
 
-RunConfig::RunConfig(const std::string& defense_name) : defense(defense_name), method(defenses().at(defense_name)()) {
+RunConfig::RunConfig(const std::string& defense_name)
+    : defense(defense_name), method(defenses().at(defense_name)()) {
   options.add("data", data, "training set: a folder, or the name of an installed data set");
   options.add("defense", defense, "how to train", defenses().names());
-  options.add("preset", preset, "values for the options below; given ones override them", method->presets().names());
+  options.add("preset", preset, "values for the options below; given ones override them",
+              method->presets().names());
   options.add("backbone", backbone, "the network to be trained (SFRN)", backbones().names());
   options.add("width", width, "channels of the backbone's first stage; 0: the architecture's own", {0, 4096});
   train.declare(options);
@@ -94,7 +98,8 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   }
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", folder.string());
+  if (error)
+    throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", folder.string());
   const Compute compute = setup_compute(config.compute);
   if (!taken) write_run_config(files, config, *data, hash);
   write_json(files.environment(), environment(compute));
@@ -121,7 +126,9 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   return state;
 }
 
-DatasetPtr TrainedRun::training_set() const { return open_dataset(config->data, Split::train, config->dataset); }
+DatasetPtr TrainedRun::training_set() const {
+  return open_dataset(config->data, Split::train, config->dataset);
+}
 
 DatasetPtr TrainedRun::matching_set(const std::string& source, Split split) const {
   DatasetOptions options = config->dataset;
@@ -138,7 +145,8 @@ DatasetPtr TrainedRun::matching_set(const std::string& source, Split split) cons
   }
   if (data->classes() != classes) {
     throw Error(ErrorKind::usage,
-                "its " + std::to_string(data->num_classes()) + " classes are not the model's " + std::to_string(classes.size()),
+                "its " + std::to_string(data->num_classes()) + " classes are not the model's " +
+                    std::to_string(classes.size()),
                 source, "class names and their order must be those of the training set");
   }
   return data;
@@ -149,24 +157,28 @@ TrainedRun open_run(const std::filesystem::path& folder, const ComputeOptions& c
   run.files = RunFiles{folder};
   const std::string where = run.files.config().string();
   const Json json = read_json(run.files.config());
-  if (json_at<std::string>(json, "schema", where) != kSchema) {
-    throw Error(ErrorKind::data, "this is not the folder of a run", where, std::string("its schema must be ") + kSchema);
+  if (json_at<std::string>(json, "schema", where) != schema_name) {
+    throw Error(ErrorKind::data, "this is not the folder of a run", where,
+                std::string("its schema must be ") + schema_name);
   }
   const Json options = json_at<Json>(json, "options", where);
   run.config = std::make_unique<RunConfig>(json_at<std::string>(options, "defense", where));
   run.config->options.assign_json(options, Origin::config_file, where);
   run.classes = json_at<std::vector<std::string>>(json, "classes", where);
   const auto sizes = json_at<std::vector<std::int64_t>>(json, "shape", where);
-  if (sizes.size() != 3 || run.classes.empty()) throw Error(ErrorKind::data, "shape or classes are false", where);
+  if (sizes.size() != 3 || run.classes.empty())
+    throw Error(ErrorKind::data, "shape or classes are false", where);
   run.shape = {sizes[0], sizes[1], sizes[2]};
   run.compute = setup_compute(compute);
   run.config->method->build(
       problem_of(*run.config, run.shape, static_cast<std::int64_t>(run.classes.size()), run.compute));
 
   const std::string checkpoint_name = run.files.checkpoint().string();
-  const Checkpoint checkpoint = load_checkpoint(run.files.checkpoint(), json_at<std::string>(json, "hash", where));
+  const Checkpoint checkpoint =
+      load_checkpoint(run.files.checkpoint(), json_at<std::string>(json, "hash", where));
   if (!checkpoint.state.finished) {
-    throw Error(ErrorKind::usage, "training has not finished", checkpoint_name, "continue it with mcci train --resume");
+    throw Error(ErrorKind::usage, "training has not finished", checkpoint_name,
+                "continue it with mcci train --resume");
   }
   restore(*run.config->method, checkpoint, checkpoint_name);
   run.config->method->module().eval();

@@ -52,8 +52,8 @@ struct RunFiles {
 };
 
 // Trains config.method on the training split of config.data into `folder` and writes result.json.
-// A folder that holds a run is taken only with `resume`, and only under the same configuration and data; a finished run
-// is then left as it is. Errors: those of open_dataset and train; usage if the folder is taken.
+// A folder that holds a run is taken only with `resume`, and only under the same configuration and data; a
+// finished run is then left as it is. Errors: those of open_dataset and train; usage if the folder is taken.
 RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool resume,
                    const std::function<void(Defense&, Json&)>& on_epoch = {});
 

@@ -1,9 +1,9 @@
 #include "mcci/train/checkpoint.hpp"
 
+#include <map>
+
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-
-#include <map>
 
 #include "mcci/core/error.hpp"
 #include "mcci/state/module_state.hpp"
@@ -11,7 +11,7 @@
 namespace mcci {
 namespace {
 
-constexpr const char* kSchema = "mcci.checkpoint/1";
+constexpr const char* schema_name = "mcci.checkpoint/1";
 
 TensorList part(const Checkpoint& checkpoint, const std::string& prefix) {
   return with_prefix_removed(checkpoint.tensors, prefix);
@@ -29,8 +29,9 @@ void copy_into(const TensorList& target, const TensorList& source, const std::st
     const auto found = by_name.find(name);
     if (found == by_name.end() || found->second.sizes() != tensor.sizes() ||
         found->second.scalar_type() != tensor.scalar_type()) {
-      throw Error(ErrorKind::data, "the state '" + name + "' is missing or has another shape", where,
-                  "the checkpoint was written by another version or configuration; train again in a new folder");
+      throw Error(
+          ErrorKind::data, "the state '" + name + "' is missing or has another shape", where,
+          "the checkpoint was written by another version or configuration; train again in a new folder");
     }
     at::Tensor destination = tensor;
     destination.copy_(found->second);
@@ -45,7 +46,7 @@ void save_checkpoint(const std::filesystem::path& path, Defense& defense, const 
   append(tensors, module_state(defense.module()), "model");
   append(tensors, defense.extra_state(), "defense");
   if (optimizer != nullptr) append(tensors, optimizer->state(), "optimizer");
-  const Json json = {{"schema", kSchema},
+  const Json json = {{"schema", schema_name},
                      {"config", config_hash},
                      {"phase", state.phase},
                      {"epoch", state.epoch},
@@ -64,10 +65,12 @@ Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string&
   TensorFile file = load_safetensors(path);
   const std::string where = path.string();
   const auto metadata = file.metadata.find("mcci");
-  const Json json =
-      metadata == file.metadata.end() ? Json() : Json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || json_at<std::string>(json, "schema", where) != kSchema) {
-    throw Error(ErrorKind::data, "this is not a checkpoint of mcci", where, std::string("its schema must be ") + kSchema);
+  const Json json = metadata == file.metadata.end()
+                        ? Json()
+                        : Json::parse(metadata->second, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || json_at<std::string>(json, "schema", where) != schema_name) {
+    throw Error(ErrorKind::data, "this is not a checkpoint of mcci", where,
+                std::string("its schema must be ") + schema_name);
   }
   if (json_at<std::string>(json, "config", where) != config_hash) {
     throw Error(ErrorKind::usage, "the checkpoint belongs to a run with another configuration", where,

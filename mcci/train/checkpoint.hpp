@@ -12,15 +12,15 @@ namespace mcci {
 // Where a run stands and what it has recorded so far: docs/formats/checkpoint.md.
 struct RunState {
   std::int64_t phase = 0;
-  std::int64_t epoch = 0;          // within the phase
-  std::int64_t batch = 0;          // done in this epoch
+  std::int64_t epoch = 0;  // within the phase
+  std::int64_t batch = 0;  // done in this epoch
   bool finished = false;
-  double epoch_loss = 0;           // sums over the samples of this epoch
+  double epoch_loss = 0;  // sums over the samples of this epoch
   std::int64_t epoch_correct = 0;
   std::int64_t epoch_samples = 0;
   double epoch_seconds = 0;
-  double seconds = 0;              // of training, over all resumes
-  Json history = Json::array();    // docs/formats/result.md
+  double seconds = 0;            // of training, over all resumes
+  Json history = Json::array();  // docs/formats/result.md
 };
 
 // One safetensors file, replaced atomically: model, defense and optimizer tensors, RunState in the metadata.

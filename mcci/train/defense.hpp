@@ -1,11 +1,11 @@
 #pragma once
 
-#include <torch/nn/module.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <torch/nn/module.h>
 
 #include "mcci/core/registry.hpp"
 #include "mcci/data/loader.hpp"
@@ -29,7 +29,7 @@ struct Problem {
 struct Phase {
   std::string name;
   std::int64_t epochs = 0;
-  TensorList parameters;  // what this phase trains
+  TensorList parameters;    // what this phase trains
   std::int64_t images = 0;  // of each epoch, drawn anew; 0: all
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -54,8 +54,9 @@ enum class Perception {
   attacked,  // the indicator of attacked samples, for inspection
 };
 
-// A way to train a classifier on a set that may be poisoned. It sees images and recorded labels, never the truth.
-// The trainer calls, in this order: declare, build, then for every phase prepare_phase and loss per step, then finish.
+// A way to train a classifier on a set that may be poisoned. It sees images and recorded labels, never the
+// truth. The trainer calls, in this order: declare, build, then for every epoch begin_epoch and loss per
+// step, then finish.
 class Defense {
  public:
   virtual ~Defense() = default;
@@ -69,9 +70,10 @@ class Defense {
   virtual torch::nn::Module& module() = 0;
 
   virtual std::vector<Phase> phases(const TrainOptions& options) = 0;
-  // Before the first step of phase `index`. A function of module(), extra_state(), `data` and the seed alone: a run that
-  // was stopped between two phases calls it again.
-  virtual void prepare_phase(std::size_t index, const DatasetPtr& data);
+  // Before the first step of every epoch (of the phase, counted from zero): what an epoch needs to know of
+  // the whole set. A function of module(), extra_state(), `data` and the seed alone: a run that was stopped
+  // between two epochs calls it again.
+  virtual void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data);
   // Forward pass and loss of one batch on the device; the module is in training mode.
   virtual StepOutput loss(std::size_t phase, const Batch& batch) = 0;
   // After the last step.
@@ -83,8 +85,8 @@ class Defense {
   // Inference, in evaluation mode, without gradients. images [B,C,H,W] float32 in [0,1] on the device.
   // -> [B, classes] float32. Errors: usage if the defense has no indicator and `perception` is not clean.
   virtual at::Tensor logits(const at::Tensor& images, Perception perception) = 0;
-  // How much more the sample's own indicator than the fake one explains its label: [B] float32, higher is more
-  // suspicious. Errors: usage if has_suspicion() is false.
+  // How much more the sample's own indicator than the fake one explains its label: [B] float32, higher is
+  // more suspicious. Errors: usage if has_suspicion() is false.
   virtual bool has_suspicion() const { return false; }
   virtual at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels);
   // The suspicion from which a sample is flagged.

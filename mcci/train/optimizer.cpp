@@ -25,7 +25,9 @@ namespace {
 class Sgd : public Optimizer {
  public:
   Sgd(const OptimizerOptions& options, TensorList parameters)
-      : Optimizer(std::move(parameters), {"momentum"}), momentum_(options.momentum), decay_(options.weight_decay) {}
+      : Optimizer(std::move(parameters), {"momentum"}),
+        momentum_(options.momentum),
+        decay_(options.weight_decay) {}
 
   void step(double lr) override {
     at::NoGradGuard no_grad;
@@ -47,7 +49,8 @@ class Sgd : public Optimizer {
 class Adadelta : public Optimizer {
  public:
   Adadelta(const OptimizerOptions& options, TensorList parameters)
-      : Optimizer(std::move(parameters), {"square_average", "accumulated_delta"}), decay_(options.weight_decay) {}
+      : Optimizer(std::move(parameters), {"square_average", "accumulated_delta"}),
+        decay_(options.weight_decay) {}
 
   void step(double lr) override {
     constexpr double rho = 0.9;
@@ -76,14 +79,14 @@ class Adadelta : public Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, TensorList parameters) {
   using Make = std::unique_ptr<Optimizer> (*)(const OptimizerOptions&, TensorList);
   static const Registry<Make> optimizers(
-      "optimizer",
-      {{"sgd", "stochastic gradient descent with Nesterov momentum",
-        [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
-          return std::make_unique<Sgd>(o, std::move(p));
-        }},
-       {"adadelta", "Zeiler 2012, the paper's", [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
-          return std::make_unique<Adadelta>(o, std::move(p));
-        }}});
+      "optimizer", {{"sgd", "stochastic gradient descent with Nesterov momentum",
+                     [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
+                       return std::make_unique<Sgd>(o, std::move(p));
+                     }},
+                    {"adadelta", "Zeiler 2012, the paper's",
+                     [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
+                       return std::make_unique<Adadelta>(o, std::move(p));
+                     }}});
   return optimizers.at(options.optimizer)(options, std::move(parameters));
 }
 

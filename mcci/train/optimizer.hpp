@@ -1,16 +1,17 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <memory>
+
+#include <ATen/core/Tensor.h>
 
 #include "mcci/state/tensors.hpp"
 #include "mcci/train/options.hpp"
 
 namespace mcci {
 
-// LibTorch's own optimizers keep their state under memory addresses, save it through a pickle that is not safe to
-// read back, and have no Adadelta. These name their state, so that a run resumes bit for bit from a safetensors file.
+// LibTorch's own optimizers keep their state under memory addresses, save it through a pickle that is not
+// safe to read back, and have no Adadelta. These name their state, so that a run resumes bit for bit from a
+// safetensors file.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;

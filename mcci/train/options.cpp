@@ -16,7 +16,8 @@ void OptimizerOptions::declare(OptionSet& set) {
 void ScheduleOptions::declare(OptionSet& set) {
   set.add("schedule", schedule, "of the learning rate; one-cycle: linear warm-up, then cosine to zero",
           {"constant", "steps", "one-cycle"});
-  set.add("milestones", milestones, "epochs after which `steps` multiplies the learning rate (paper: 30,60,90)");
+  set.add("milestones", milestones,
+          "epochs after which `steps` multiplies the learning rate (paper: 30,60,90)");
   set.add("decay", decay, "factor at each milestone (paper: 0.1)", {0.0, 1.0});
   set.add("warmup", warmup, "share of the steps that one-cycle spends warming up", {0.0, 1.0});
 }
@@ -27,7 +28,8 @@ std::vector<std::int64_t> ScheduleOptions::milestone_epochs() const {
     std::int64_t epoch = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), epoch);
     if (error != std::errc() || end != text.data() + text.size() || epoch < 1) {
-      throw Error(ErrorKind::usage, "'" + text + "' is not an epoch", "--milestones", "give positive integers: 30,60,90");
+      throw Error(ErrorKind::usage, "'" + text + "' is not an epoch", "--milestones",
+                  "give positive integers: 30,60,90");
     }
     epochs.push_back(epoch);
   }
@@ -37,8 +39,8 @@ std::vector<std::int64_t> ScheduleOptions::milestone_epochs() const {
 void TrainOptions::declare(OptionSet& set) {
   set.add("epochs", epochs, "passes over the training set (paper: 100)", {1, 100000});
   set.add("seed", seed, "of initial weights, order, augmentation and dropout", {0, std::int64_t{1} << 53});
-  set.add("checkpoint-minutes", checkpoint_minutes, "at most this much work is lost when the process is killed",
-          {0.0, 1440.0});
+  set.add("checkpoint-minutes", checkpoint_minutes,
+          "at most this much work is lost when the process is killed", {0.0, 1440.0});
   optimizer.declare(set);
   schedule.declare(set);
   loader.declare(set);

@@ -1,11 +1,11 @@
 #include "mcci/train/trainer.hpp"
 
-#include <ATen/ATen.h>
-#include <torch/types.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+
+#include <ATen/ATen.h>
+#include <torch/types.h>
 
 #include "mcci/core/interrupt.hpp"
 #include "mcci/core/log.hpp"
@@ -18,13 +18,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // One call of train(): the state that its steps share.
 class Run {
  public:
   Run(Defense& defense, const TrainingRun& run)
-      : defense_(defense), run_(run), seed_(static_cast<std::uint64_t>(run.options.seed)), last_save_(Clock::now()) {}
+      : defense_(defense),
+        run_(run),
+        seed_(static_cast<std::uint64_t>(run.options.seed)),
+        last_save_(Clock::now()) {}
 
   RunState operator()();
 
@@ -72,10 +77,6 @@ void Run::train_phase(std::size_t index, const Phase& phase, const Checkpoint* r
   const auto optimizer = make_optimizer(phase.optimizer, phase.parameters);
   if (state_.epoch > 0 || state_.batch > 0) {
     restore(*optimizer, *resumed, run_.checkpoint.string());
-  } else {
-    const auto start = Clock::now();
-    defense_.prepare_phase(index, run_.data);
-    state_.seconds += seconds_since(start);
   }
   for (; state_.epoch < phase.epochs; ++state_.epoch) {
     train_epoch(index, phase, *optimizer);
@@ -95,10 +96,12 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
     state_.seconds += elapsed;
     start = Clock::now();
   };
+  if (state_.batch == 0) defense_.begin_epoch(index, state_.epoch, run_.data);
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
   at::Tensor order = epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
   if (phase.images > 0 && phase.images < order.size(0)) order = order.narrow(0, 0, phase.images);
-  Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch), state_.batch,
+  Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch),
+                state_.batch,
                 /*drop_single=*/true);
   Progression at{state_.epoch, 0, loader.batches() * phase.epochs};
   at::Tensor loss_sum = at::full({}, state_.epoch_loss, at::device(run_.compute.device).dtype(at::kDouble));
@@ -144,8 +147,8 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
       if (interrupt_requested()) {
         progress.finish();
         const std::string where = run_.checkpoint.empty() ? "nothing was saved" : run_.checkpoint.string();
-        throw Error(ErrorKind::interrupted, "training was interrupted in epoch " + std::to_string(epoch + 1), where,
-                    run_.checkpoint.empty() ? "" : "continue with --resume");
+        throw Error(ErrorKind::interrupted, "training was interrupted in epoch " + std::to_string(epoch + 1),
+                    where, run_.checkpoint.empty() ? "" : "continue with --resume");
       }
     }
   }
@@ -182,14 +185,16 @@ void Run::end_epoch(const Phase& phase, double lr) {
 
 void Run::save(const Optimizer* optimizer) {
   last_save_ = Clock::now();
-  if (!run_.checkpoint.empty()) save_checkpoint(run_.checkpoint, defense_, optimizer, state_, run_.config_hash);
+  if (!run_.checkpoint.empty())
+    save_checkpoint(run_.checkpoint, defense_, optimizer, state_, run_.config_hash);
 }
 
 }  // namespace
 
 RunState train(Defense& defense, const TrainingRun& run) {
   if (run.data->size() < 2) {
-    throw Error(ErrorKind::data, "the training set has fewer than two images", run.title, "check the data set's folder");
+    throw Error(ErrorKind::data, "the training set has fewer than two images", run.title,
+                "check the data set's folder");
   }
   return Run(defense, run)();
 }

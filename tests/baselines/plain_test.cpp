@@ -1,7 +1,8 @@
+#include "mcci/baselines/plain.hpp"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "mcci/baselines/plain.hpp"
 #include "mcci/core/error.hpp"
 #include "mcci/train/trainer.hpp"
 
@@ -24,7 +25,8 @@ TEST(Plain, OverfitsABatchAndFoldsToItself) {
   const auto plain = make_plain();
   plain->build(problem);
   const RunState state = train(*plain, run);
-  EXPECT_EQ(state.history.back()["train_accuracy"], 100.0);  // random labels: it can only have learned them by heart
+  EXPECT_EQ(state.history.back()["train_accuracy"],
+            100.0);  // random labels: it can only have learned them by heart
 
   const at::NoGradGuard no_grad;
   const at::Tensor x = to_unit(images);

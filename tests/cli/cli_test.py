@@ -135,6 +135,19 @@ class Tool(unittest.TestCase):
         self.assertTrue((self.folder / "model-reference.safetensors").exists())
         self.assertFails(mcci("export", self.run_folder, "--out", out), 2, "is there already")
 
+    def test_exported_weights_load_strictly_into_torchvision(self):
+        python, check = "/usr/bin/python3", pathlib.Path(__file__).parent.parent / "parity" / "check_export.py"
+        if subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode != 0:
+            self.skipTest("python3-torchvision is not installed")
+        run, out = self.folder / "resnet18", self.folder / "resnet18.safetensors"
+        done = mcci("train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100", "--channels", "3",
+                    "--backbone", "resnet18", "--ain-width", "4", "--threads", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
+        checked = subprocess.run([python, check, out, self.folder / "resnet18-reference.safetensors", "--arch", "resnet18"],
+                                 capture_output=True, text=True)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
     def test_demo_compares_and_goes_on_where_it_was(self):
         out = self.folder / "demo"
         arguments = ["demo", "--data", self.data, "--out", out, "--backbone", "resnet8", "--width", "4",
@@ -294,7 +307,7 @@ class Tool(unittest.TestCase):
         self.assertFails(mcci("trian"), 2)
 
     def test_reports(self):
-        for form, text in (("text", "mcci"), ("markdown", "|")):
+        for form, text in (("text", "mcci"), ("table", "|"), ("markdown", "## mcci on")):
             done = mcci("report", self.run_folder, "--format", form)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(text, done.stdout)

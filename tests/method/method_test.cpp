@@ -26,7 +26,8 @@ namespace {
 class Fixture {
  public:
   explicit Fixture(const std::string& name) {
-    for (auto& [key, tensor] : load_safetensors(std::string(MCCI_FIXTURES) + "/" + name + ".safetensors").tensors) {
+    for (auto& [key, tensor] :
+         load_safetensors(std::string(MCCI_FIXTURES) + "/" + name + ".safetensors").tensors) {
       tensors_[key] = tensor.is_floating_point() ? tensor.to(at::kFloat) : tensor;
     }
   }
@@ -41,7 +42,8 @@ class Fixture {
   std::map<std::string, at::Tensor> tensors_;
 };
 
-void expect_close(const at::Tensor& actual, const at::Tensor& expected, double rtol, const std::string& what) {
+void expect_close(const at::Tensor& actual, const at::Tensor& expected, double rtol,
+                  const std::string& what) {
   ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
   const double scale = expected.abs().max().item<double>();
   const double worst = (actual - expected).abs().max().item<double>();
@@ -53,7 +55,8 @@ TEST(Spectrum, IsTheDctOfTheEightBitImage) {
   const at::Tensor x = to_unit(bytes);
   expect_close(attack_indicator(x, Indicator::raw), dct2(bytes.to(at::kFloat)), 1e-6, "raw");
   // A pixel between two bytes is floored, as in the paper.
-  EXPECT_TRUE(at::equal(attack_indicator(x + 0.4 / 255, Indicator::raw), attack_indicator(x, Indicator::raw)));
+  EXPECT_TRUE(
+      at::equal(attack_indicator(x + 0.4 / 255, Indicator::raw), attack_indicator(x, Indicator::raw)));
 }
 
 TEST(Spectrum, LogScaleKeepsSignAndOrder) {
@@ -75,7 +78,8 @@ TEST(AttackIndicationNetwork, EqualsPyTorch) {
   embedding.square().mean().backward();
   for (const auto& parameter : network->named_parameters()) {
     for (const std::string name : {"features.0.weight", "features.8.weight", "fc.bias"}) {
-      if (parameter.key() == name) expect_close(parameter.value().grad(), fixture["grad." + name], 1e-3, name);
+      if (parameter.key() == name)
+        expect_close(parameter.value().grad(), fixture["grad." + name], 1e-3, name);
     }
   }
 }
@@ -84,12 +88,13 @@ TEST(AttackIndicationNetwork, IsSizedFromItsInput) {
   const auto fc_inputs = [](ImageShape shape) {
     AttackIndicationNetwork network(AttackIndicationOptions{shape, 100, 0});
     network->eval();
-    EXPECT_EQ(network->forward(at::zeros({2, shape.channels, shape.height, shape.width})).sizes(), (std::vector<std::int64_t>{2, 100}));
+    EXPECT_EQ(network->forward(at::zeros({2, shape.channels, shape.height, shape.width})).sizes(),
+              (std::vector<std::int64_t>{2, 100}));
     return network->named_parameters()["fc.weight"].size(1);
   };
-  EXPECT_EQ(fc_inputs({3, 32, 32}), 128 * 4 * 4);   // the paper's at 32x32
+  EXPECT_EQ(fc_inputs({3, 32, 32}), 128 * 4 * 4);  // the paper's at 32x32
   EXPECT_EQ(fc_inputs({1, 28, 20}), 128 * 3 * 2);
-  EXPECT_EQ(fc_inputs({3, 224, 224}), 9216);        // the paper's at 224x224
+  EXPECT_EQ(fc_inputs({3, 224, 224}), 9216);  // the paper's at 224x224
   EXPECT_THROW(AttackIndicationNetwork(AttackIndicationOptions{{3, 7, 32}, 100, 0}), Error);
   EXPECT_THROW(AttackIndicationNetwork(AttackIndicationOptions{{3, 224, 40}, 100, 0}), Error);
 }
@@ -132,7 +137,8 @@ TEST(MindControlModel, EqualsPyTorchForwardAndGradients) {
   const at::Tensor logits = model->semantic_logits(z) + model->indicator_logits(z_f);
   expect_close(logits, fixture["logits"], 1e-4, "logits");
   torch::nn::functional::cross_entropy(logits, fixture["labels"]).backward();
-  const at::Tensor head = at::cat({model->semantic_head->weight.grad(), model->indicator_head->weight.grad()}, 1);
+  const at::Tensor head =
+      at::cat({model->semantic_head->weight.grad(), model->indicator_head->weight.grad()}, 1);
   expect_close(head, fixture["grad.head.weight"], 1e-3, "head gradient");
   auto parameters = model->named_parameters();
   for (const std::string name : {"sfrn.conv1.weight", "ain.features.0.weight"}) {
@@ -155,7 +161,8 @@ TEST(Folding, EqualsPyTorchAndTheModelUnderTheFakeIndicator) {
 }
 
 TEST(InferenceControl, CentreOfTheLeastSuspiciousHalfOfEveryClass) {
-  // Class 0: embeddings 1, 3 (unsuspicious), 100, 200 (suspicious): mean 2. Class 1: 6, 50: the less suspicious is 6.
+  // Class 0: embeddings 1, 3 (unsuspicious), 100, 200 (suspicious): mean 2. Class 1: 6, 50: the less
+  // suspicious is 6.
   const at::Tensor indicator = at::tensor({1.0, 100.0, 3.0, 200.0, 50.0, 6.0}).to(at::kFloat).unsqueeze(1);
   const at::Tensor labels = at::tensor({0, 0, 0, 0, 1, 1}, at::kLong);
   const at::Tensor suspicion = at::tensor({0.1, 5.0, 0.2, 9.0, 3.0, -1.0}).to(at::kFloat);
@@ -178,7 +185,8 @@ TEST(InferenceControl, EvidenceIsALogLikelihoodRatio) {
   model->indicator_head->weight.copy_(at::eye(2));
   model->clean_indicator.zero_();  // the fake one says 1/2, 1/2
   const at::Tensor z = at::zeros({2, 2});
-  const at::Tensor z_f = at::tensor({std::log(3.0), 0.0, std::log(3.0), 0.0}).to(at::kFloat).view({2, 2});  // 3/4, 1/4
+  const at::Tensor z_f =
+      at::tensor({std::log(3.0), 0.0, std::log(3.0), 0.0}).to(at::kFloat).view({2, 2});  // 3/4, 1/4
   const at::Tensor evidence = indicator_evidence(model, z, z_f, at::tensor({0, 1}, at::kLong));
   EXPECT_NEAR(evidence[0].item<double>(), std::log(0.75 / 0.5), 1e-6);
   EXPECT_NEAR(evidence[1].item<double>(), std::log(0.25 / 0.5), 1e-6);
@@ -203,7 +211,7 @@ struct Poisoned {
 
 Poisoned poisoned_quadrants(std::int64_t n) {
   torch::manual_seed(7);
-  at::Tensor images = at::randint(0, 120, {n, 1, 16, 16}, at::kLong).to(at::kByte);
+  at::Tensor images = at::randint(0, 40, {n, 1, 16, 16}, at::kLong).to(at::kByte);
   const at::Tensor truth = at::randint(0, 4, {n}, at::kLong);
   at::Tensor labels = truth.clone();
   const at::Tensor poisoned = at::arange(n).remainder(10).eq(0);
@@ -251,7 +259,8 @@ double share(const at::Tensor& a) { return a.to(at::kDouble).mean().item<double>
 
 TEST_F(McciTest, FastPresetGivesPoisonedImagesTheirTrueClassBack) {
   const Poisoned set = poisoned_quadrants(1200);
-  train_with("fast", set, {{"epochs", 6}, {"head-start-epochs", 3}, {"lr", 0.05}, {"batch-size", 32}, {"flip", false}});
+  train_with("fast", set,
+             {{"epochs", 6}, {"head-start-epochs", 3}, {"lr", 0.05}, {"batch-size", 32}, {"flip", false}});
   ASSERT_EQ(state_.history.front()["phase"], "head start");
   ASSERT_EQ(state_.history.back()["phase"], "conditioned");
 
@@ -271,7 +280,8 @@ TEST_F(McciTest, FastPresetGivesPoisonedImagesTheirTrueClassBack) {
   // The folded backbone is the controlled model.
   const at::NoGradGuard no_grad;
   const at::Tensor x = to_unit(set.data->images(at::arange(64)));
-  EXPECT_TRUE(at::allclose(defense_->folded()->forward(x), defense_->logits(x, Perception::clean), 1e-3, 1e-4));
+  EXPECT_TRUE(
+      at::allclose(defense_->folded()->forward(x), defense_->logits(x, Perception::clean), 1e-3, 1e-4));
 }
 
 TEST_F(McciTest, PaperPresetTrainsBothTogetherFromTheFirstStep) {
@@ -280,7 +290,8 @@ TEST_F(McciTest, PaperPresetTrainsBothTogetherFromTheFirstStep) {
   ASSERT_EQ(state_.history.size(), 2U);
   EXPECT_EQ(state_.history[0]["phase"], "joint");
   EXPECT_TRUE(defense_->extra_state().empty());
-  const at::Tensor suspicion = defense_->suspicion(to_unit(set.data->images(at::arange(200))), set.data->labels());
+  const at::Tensor suspicion =
+      defense_->suspicion(to_unit(set.data->images(at::arange(200))), set.data->labels());
   EXPECT_EQ(suspicion.sizes(), (std::vector<std::int64_t>{200}));
   EXPECT_TRUE(at::isfinite(suspicion).all().item<bool>());
 }

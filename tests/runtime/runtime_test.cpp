@@ -58,7 +58,8 @@ TEST(Place, PutsWeightsAndImagesInTheFastLayout) {
 
 TEST(Environment, SaysWhatBitsDependOn) {
   const Json json = environment(Compute{});
-  for (const char* key : {"mcci", "libtorch", "processor", "threads", "precision", "device"}) EXPECT_TRUE(json.contains(key)) << key;
+  for (const char* key : {"mcci", "libtorch", "processor", "threads", "precision", "device"})
+    EXPECT_TRUE(json.contains(key)) << key;
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-// Says class 0 for an image with a white bottom-right corner, else the class that the first pixel holds. Under the
-// own indicator nothing changes; its suspicion is the brightness of the corner.
+// Says class 0 for an image with a white bottom-right corner, else the class that the first pixel holds.
+// Under the own indicator nothing changes; its suspicion is the brightness of the corner.
 class CornerModel : public Defense {
  public:
   void declare(OptionSet&) override {}
@@ -61,7 +61,8 @@ DatasetPtr coded(const std::vector<std::int64_t>& first_pixels, const std::vecto
 
 TEST(Evaluation, CountsByHand) {
   CornerModel model;
-  // One of six is misread: CA 5/6. The trigger turns all into class 0: of the four whose class is not 0, ASR 4/4, PA 0.
+  // One of six is misread: CA 5/6. The trigger turns all into class 0: of the four whose class is not 0, ASR
+  // 4/4, PA 0.
   const DatasetPtr test = coded({0, 0, 1, 1, 2, 1}, {0, 0, 1, 1, 2, 2});
   AttackSpec spec;
   const auto attack = make_attack(spec);
@@ -97,17 +98,19 @@ TEST(Audit, RanksDetectsAndWritesCsv) {
   at::Tensor images = at::full({4, 1, 8, 8}, 2, at::kByte);
   images[2][0][7][7] = 255;
   images[1][0][7][7] = 200;
-  const DatasetPtr set = make_memory_dataset(images, at::tensor({2, 2, 0, 1}, at::kLong), {"zero", "one", "two, too"},
-                                             {"a.png", "b.png", "say \"c\".png", "d.png"});
+  const DatasetPtr set =
+      make_memory_dataset(images, at::tensor({2, 2, 0, 1}, at::kLong), {"zero", "one", "two, too"},
+                          {"a.png", "b.png", "say \"c\".png", "d.png"});
   const Audit found = audit(model, set, Compute{});
   EXPECT_EQ(found.order[0].item<std::int64_t>(), 2);
   EXPECT_EQ(found.order[1].item<std::int64_t>(), 1);
 
   const test::TemporaryFolder folder;
   write_audit_csv(folder.path() / "audit.csv", found, *set);
-  EXPECT_THAT(read_file(folder.path() / "audit.csv", 4096),
-              ::testing::StartsWith("path,label,suspicion,suggested_label\n\"say \"\"c\"\".png\",zero,1,zero\n"
-                                    "b.png,\"two, too\",0.784314,\"two, too\"\n"));
+  EXPECT_THAT(
+      read_file(folder.path() / "audit.csv", 4096),
+      ::testing::StartsWith("path,label,suspicion,suggested_label\n\"say \"\"c\"\".png\",zero,1,zero\n"
+                            "b.png,\"two, too\",0.784314,\"two, too\"\n"));
 
   Manifest truth;
   truth.roles = {Role::clean, Role::clean, Role::poison, Role::poison};
@@ -178,8 +181,9 @@ class RunTest : public ::testing::Test {
     at::manual_seed(1);
     const at::Tensor images = at::randint(0, 256, {60, 3, 8, 8}, at::kLong).to(at::kByte);
     AttackSpec spec;
-    write_poisoned_dataset(folder_.path() / "set",
-                           poison(make_memory_dataset(images, at::arange(60).remainder(3), {"a", "b", "c"}), "random", spec));
+    write_poisoned_dataset(
+        folder_.path() / "set",
+        poison(make_memory_dataset(images, at::arange(60).remainder(3), {"a", "b", "c"}), "random", spec));
   }
 
   std::unique_ptr<RunConfig> config(const std::string& defense) {
@@ -215,11 +219,13 @@ TEST_F(RunTest, TrainedRunOpensAsItWas) {
   export_run(opened, out / "model.safetensors", /*reference=*/true);
   const TensorFile reference = load_safetensors(out / "model-reference.safetensors");
   EXPECT_EQ(reference.tensors.front().second.sizes(), (std::vector<std::int64_t>{8, 3, 8, 8}));
-  test::expect_error(ErrorKind::usage, {"is there already"}, [&] { export_run(opened, out / "model.safetensors", false); });
+  test::expect_error(ErrorKind::usage, {"is there already"},
+                     [&] { export_run(opened, out / "model.safetensors", false); });
 
   // The same options continue it, which is nothing to do; others are refused.
   EXPECT_TRUE(train_run(*config("mcci"), out, /*resume=*/true).finished);
-  test::expect_error(ErrorKind::usage, {"not empty", "--resume"}, [&] { train_run(*config("mcci"), out, false); });
+  test::expect_error(ErrorKind::usage, {"not empty", "--resume"},
+                     [&] { train_run(*config("mcci"), out, false); });
   test::expect_error(ErrorKind::usage, {"other options"}, [&] { train_run(*config("none"), out, true); });
 }
 
@@ -228,8 +234,9 @@ TEST_F(RunTest, SetWithOtherClassesIsRefused) {
   train_run(*config("none"), out, false);
   const TrainedRun opened = open_run(out);
   const at::Tensor images = at::zeros({4, 3, 8, 8}, at::kByte);
-  write_poisoned_dataset(folder_.path() / "other",
-                         poison(make_memory_dataset(images, at::zeros({4}, at::kLong), {"x", "y"}), "zeros", AttackSpec{}));
+  write_poisoned_dataset(
+      folder_.path() / "other",
+      poison(make_memory_dataset(images, at::zeros({4}, at::kLong), {"x", "y"}), "zeros", AttackSpec{}));
   test::expect_error(ErrorKind::usage, {"classes"},
                      [&] { opened.matching_set((folder_.path() / "other").string(), Split::train); });
 }

@@ -1,8 +1,7 @@
-#include <unistd.h>
-
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -40,7 +39,8 @@ void expect_parity_over_three_steps(const std::string& name, const OptimizerOpti
   }
   const auto optimizer = make_optimizer(options, parameters);
   for (const std::string step : {"0", "1", "2"}) {
-    for (auto& [i, parameter] : parameters) parameter.mutable_grad() = fixture(file, "grad." + step + "." + i);
+    for (auto& [i, parameter] : parameters)
+      parameter.mutable_grad() = fixture(file, "grad." + step + "." + i);
     optimizer->step(options.lr);
     for (const auto& [i, parameter] : parameters) {
       EXPECT_TRUE(at::allclose(parameter.detach(), fixture(file, "after." + step + "." + i), 1e-6, 1e-7))
@@ -79,8 +79,8 @@ TEST(Schedule, OneCycleRisesLinearlyAndFallsToZero) {
   options.schedule = "one-cycle";
   options.warmup = 0.25;
   const auto at = [&](std::int64_t step) { return learning_rate(options, 1.0, {0, step, 99}); };
-  EXPECT_DOUBLE_EQ(at(4), 0.05 / 0.25);          // progress 5/100
-  EXPECT_DOUBLE_EQ(at(24), 1.0);                 // the peak, at progress 25/100
+  EXPECT_DOUBLE_EQ(at(4), 0.05 / 0.25);  // progress 5/100
+  EXPECT_DOUBLE_EQ(at(24), 1.0);         // the peak, at progress 25/100
   EXPECT_NEAR(at(61), 0.5 * (1 + std::cos(M_PI * 0.37 / 0.75)), 1e-12);
   EXPECT_GT(at(0), 0);
   EXPECT_GT(at(98), 0);
@@ -124,8 +124,10 @@ class Stateful : public Defense {
     second.optimizer.optimizer = "adadelta";
     return {first, second};
   }
-  void prepare_phase(std::size_t index, const DatasetPtr& data) override {
-    if (index == 1) memory_ = network_->fc->weight.detach().clone().fill_(static_cast<double>(data->size()));
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    if (phase == 1 && epoch == 0)
+      memory_ = network_->fc->weight.detach().clone().fill_(static_cast<double>(data->size()));
+    if (phase == 1 && epoch > 0) memory_ = memory_ * 1.01;
   }
   StepOutput loss(std::size_t phase, const Batch& batch) override {
     if (++steps == stop_after) set_interrupt_requested(true);
@@ -137,7 +139,9 @@ class Stateful : public Defense {
     }
     return {loss, logits};
   }
-  TensorList extra_state() override { return memory_.defined() ? TensorList{{"memory", memory_}} : TensorList{}; }
+  TensorList extra_state() override {
+    return memory_.defined() ? TensorList{{"memory", memory_}} : TensorList{};
+  }
   void set_extra_state(const TensorList& tensors, const std::string&) override {
     if (!tensors.empty()) memory_ = tensors.front().second;
   }
@@ -185,8 +189,8 @@ class TrainerTest : public ::testing::Test {
   Problem problem_;
 };
 
-// 70 samples in batches of 16: five steps per epoch, ten per phase, twenty in all. Stopped anywhere, at the edges of
-// epochs and phases too, a resumed run ends with the same bits.
+// 70 samples in batches of 16: five steps per epoch, ten per phase, twenty in all. Stopped anywhere, at the
+// edges of epochs and phases too, a resumed run ends with the same bits.
 TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
   Stateful whole;
   whole.build(problem_);
@@ -211,11 +215,13 @@ TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
     EXPECT_EQ(resumed.steps, 20 - stop);
     const TensorList a = module_state(whole.module());
     const TensorList b = module_state(resumed.module());
-    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(a[i].second, b[i].second)) << stop << a[i].first;
+    for (std::size_t i = 0; i < a.size(); ++i)
+      EXPECT_TRUE(at::equal(a[i].second, b[i].second)) << stop << a[i].first;
     ASSERT_EQ(state.history.size(), expected.history.size());
     for (std::size_t e = 0; e < expected.history.size(); ++e) {
       for (const std::string key : {"phase", "loss", "train_accuracy", "lr"}) {
-        EXPECT_EQ(state.history[e][key], expected.history[e][key]) << "stopped at " << stop << ", epoch " << e << ", " << key;
+        EXPECT_EQ(state.history[e][key], expected.history[e][key])
+            << "stopped at " << stop << ", epoch " << e << ", " << key;
       }
     }
   }
