@@ -7,6 +7,6 @@ namespace mcci {
 void install_interrupt_handler();
 bool interrupt_requested() noexcept;
 // For tests, and for a loop that has dealt with the request.
-void set_interrupt_requested(bool requested) noexcept;
+void set_interrupt_requested(bool value) noexcept;
 
 }  // namespace mcci

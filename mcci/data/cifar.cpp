@@ -22,7 +22,7 @@ struct Layout {
   std::size_t label_bytes;  // the last one counts: of CIFAR-100's coarse and fine label the fine one
 };
 
-constexpr std::size_t pixel_bytes = 3 * 32 * 32;
+constexpr std::size_t pixel_bytes = std::size_t{3} * 32 * 32;
 
 const Layout& cifar10() {
   static const Layout layout = {

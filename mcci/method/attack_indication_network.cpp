@@ -76,7 +76,7 @@ AttackIndicationNetworkImpl::AttackIndicationNetworkImpl(const AttackIndicationO
   }
   const auto spatial = [&](std::int64_t size) {
     if (!large) return size / 8;
-    std::int64_t s = (size + 2 * 2 - 11) / 4 + 1;
+    std::int64_t s = (size + 4 - 11) / 4 + 1;
     for (int pool = 0; pool < 3; ++pool) s = (s - 3) / 2 + 1;
     return s;
   };

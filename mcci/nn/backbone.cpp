@@ -8,7 +8,7 @@
 namespace mcci {
 namespace {
 
-BackboneEntry resnet(ResidualBlock block, std::vector<std::int64_t> blocks, std::int64_t width = 64) {
+BackboneEntry resnet(ResidualBlock block, const std::vector<std::int64_t>& blocks, std::int64_t width = 64) {
   return {[block, blocks](const BackboneConfig& config) { return make_resnet(config, block, blocks); },
           width};
 }

@@ -11,9 +11,9 @@
 namespace mcci {
 
 // One self-contained HTML page: no network, no other files. Figures are read below `base_folder`, the folder
-// of the result. `where` names the result in errors. Errors: data for a result that breaks the schema, or a
+// of the result `json`. `where` names the result in errors. Errors: data for a result that breaks the schema, or a
 // figure that leaves the folder, is no PNG or is too large; io for a figure that cannot be read.
-std::string render_html(const Json& result, const std::filesystem::path& base_folder,
+std::string render_html(const Json& json, const std::filesystem::path& base_folder,
                         const std::string& where = "result.json");
 
 // Reads a result of at most 64 MiB and writes its page atomically.
@@ -27,6 +27,6 @@ std::string render_markdown_table(const std::vector<Json>& results);
 std::string render_markdown_page(const std::vector<Json>& results);
 
 // The result's title and one aligned line per cell, and per mean over seeds, for a terminal (UTF-8).
-std::string render_text_table(const Json& result);
+std::string render_text_table(const Json& json);
 
 }  // namespace mcci

@@ -113,7 +113,7 @@ void append_text_rows(const std::vector<std::string>& names, const Row& row, Gri
     grid.push_back(std::move(line));
   }
   if (row.cells.size() < 2) return;
-  front.push_back("mean");
+  front.emplace_back("mean");
   for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa})
     front.push_back(mean_text(row.measure(figure), 1));
   front.push_back(mean_text(row.measure(&Cell::auroc), 3));

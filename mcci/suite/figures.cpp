@@ -26,7 +26,7 @@ at::Tensor to_picture(const at::Tensor& magnitude) {
 
 // Positions of test images that an attack would turn into another class, one per class in turn.
 std::vector<std::int64_t> choose_examples(const Dataset& test, const Attack* attack, std::int64_t count) {
-  const at::Tensor labels = test.labels();
+  const at::Tensor& labels = test.labels();
   const auto label = labels.accessor<std::int64_t, 1>();
   std::vector<std::int64_t> chosen;
   for (std::int64_t round = 0; static_cast<std::int64_t>(chosen.size()) < count && round < count; ++round) {

@@ -268,10 +268,11 @@ TEST_F(McciTest, FastPresetGivesPoisonedImagesTheirTrueClassBack) {
   const TensorList state = defense_->extra_state();
   ASSERT_EQ(state.front().first, "posterior");
   const at::Tensor found = state.front().second.gt(0.5);
-  EXPECT_GT(share(found.masked_select(set.poisoned)), 0.9);
+  // A triggered image of the target class keeps its true label, so nothing is wrong with it.
+  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
+  EXPECT_GT(share(found.masked_select(moved)), 0.9);
   EXPECT_LT(share(found.masked_select(set.poisoned.logical_not())), 0.02);
 
-  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
   const at::Tensor clean = predictions(set, Perception::clean);
   EXPECT_GT(share(clean.eq(set.true_labels)), 0.95);
   EXPECT_GT(share(clean.eq(set.true_labels).masked_select(moved)), 0.9);
