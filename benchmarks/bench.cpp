@@ -1,5 +1,5 @@
-// Training steps of the plain model and of MCCI, and the spectrum, in interleaved rounds on random images: medians over the
-// rounds and ratios, since single timings on a shared machine mean little.
+// Training steps of the plain model and of MCCI, and the spectrum, in interleaved rounds on random images:
+// medians over the rounds and ratios, since single timings on a shared machine mean little.
 //
 //   ./dev bench [ROUNDS]       default 7
 
@@ -79,13 +79,15 @@ void run(int rounds) {
   Contender paper(make_mcci(), "paper", compute);
   Contender head_start(make_mcci(), "fast", compute);
   const at::Tensor images = at::rand({images_per_step, 3, 32, 32});
-  std::vector<Entry> entries = {{"plain step, resnet18 width 16", [&] { plain.step(); }, {}},
-                                {"mcci step, preset paper", [&] { paper.step(); }, {}},
-                                {"mcci head start step, preset fast", [&] { head_start.step(); }, {}},
-                                {"spectrum (DCT of 3x32x32)", [&] { attack_indicator(images, Indicator::raw); }, {}}};
+  std::vector<Entry> entries = {
+      {"plain step, resnet18 width 16", [&] { plain.step(); }, {}},
+      {"mcci step, preset paper", [&] { paper.step(); }, {}},
+      {"mcci head start step, preset fast", [&] { head_start.step(); }, {}},
+      {"spectrum (DCT of 3x32x32)", [&] { attack_indicator(images, Indicator::raw); }, {}}};
   for (Entry& entry : entries) seconds_of(entry.work);  // warm-up
   for (int round = 0; round < rounds; ++round) {
-    for (Entry& entry : entries) entry.rates.push_back(images_per_step * steps_per_round / seconds_of(entry.work));
+    for (Entry& entry : entries)
+      entry.rates.push_back(images_per_step * steps_per_round / seconds_of(entry.work));
   }
   std::printf("%lld threads, %s, medians of %d interleaved rounds\n", static_cast<long long>(compute.threads),
               compute.bf16 ? "bf16" : "fp32", rounds);
