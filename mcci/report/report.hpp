@@ -11,8 +11,8 @@
 namespace mcci {
 
 // One self-contained HTML page: no network, no other files. Figures are read below `base_folder`, the folder
-// of the result `json`. `where` names the result in errors. Errors: data for a result that breaks the schema, or a
-// figure that leaves the folder, is no PNG or is too large; io for a figure that cannot be read.
+// of the result `json`. `where` names the result in errors. Errors: data for a result that breaks the schema,
+// or a figure that leaves the folder, is no PNG or is too large; io for a figure that cannot be read.
 std::string render_html(const Json& json, const std::filesystem::path& base_folder,
                         const std::string& where = "result.json");
 
