@@ -12,7 +12,6 @@
 #include "mcci/method/inference_control.hpp"
 #include "mcci/method/intervention.hpp"
 #include "mcci/method/mind_control_model.hpp"
-#include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 
 namespace mcci {
@@ -128,17 +127,17 @@ class Mcci : public Defense {
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
-    torch::Tensor logits;
-    if (!has_head_start()) {
-      logits = model_->semantic_logits(model_->semantic_embedding(batch.images)) + own_logits(batch.images);
-    } else if (phase == head_start_phase) {
-      logits = own_logits(batch.images);
-    } else {
-      const torch::Tensor semantic = model_->semantic_logits(model_->semantic_embedding(batch.images));
-      logits = semantic + shown_logits(batch.indices);
-      return {F::cross_entropy(logits, batch.labels) + negative_evidence(semantic, batch), logits};
+    if (has_head_start() && phase == head_start_phase) {
+      const torch::Tensor logits = own_logits(batch.images);
+      return {F::cross_entropy(logits, batch.labels), logits};
     }
-    return {F::cross_entropy(logits, batch.labels), logits};
+    const torch::Tensor semantic = semantic_logits(batch.images);
+    if (!has_head_start()) {
+      const torch::Tensor logits = semantic + own_logits(batch.images);
+      return {F::cross_entropy(logits, batch.labels), logits};
+    }
+    const torch::Tensor logits = semantic + shown_logits(batch.indices);
+    return {F::cross_entropy(logits, batch.labels) + negative_evidence(semantic, batch), logits};
   }
 
   void finish(const DatasetPtr& data) override {
@@ -167,10 +166,10 @@ class Mcci : public Defense {
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
     const torch::NoGradGuard no_grad;
     model_->eval();
-    const torch::Tensor semantic = model_->semantic_logits(model_->semantic_embedding(images));
+    const torch::Tensor semantic = semantic_logits(images);
     switch (perception) {
       case Perception::clean:
-        return semantic + model_->indicator_logits(model_->clean_indicator);
+        return semantic + fake_logits();
       case Perception::own:
         return semantic + own_logits(images);
       case Perception::attacked:
@@ -212,6 +211,10 @@ class Mcci : public Defense {
         list.emplace_back(name, tensor);
     }
     return list;
+  }
+
+  torch::Tensor semantic_logits(const torch::Tensor& images) {
+    return model_->semantic_logits(model_->semantic_embedding(images));
   }
 
   torch::Tensor own_logits(const torch::Tensor& images) {

@@ -37,16 +37,16 @@ std::int64_t seed_of(const std::string& text) {
 class Experiment {
  public:
   Experiment(const ExperimentOptions& options, std::filesystem::path out)
-      : options_(options), out_(std::move(out)) {}
+      : options_(options), out_(std::move(out)), test_(open_dataset(options.data, Split::test)) {}
 
   Json run(const std::string& command);
 
  private:
   Manifest poison_for(std::int64_t seed);
   TrainedRun train(const std::string& defense, std::int64_t seed, const Attack& attack);
-  Json measure(TrainedRun& run, const Manifest& truth, const Attack& attack, const DatasetPtr& test);
+  Json measure(TrainedRun& run, const Manifest& truth, const Attack& attack);
   void draw(std::map<std::string, TrainedRun>& runs, const Manifest& truth, const Attack& attack,
-            const DatasetPtr& test, Json& result);
+            Json& result);
 
   std::filesystem::path poisoned_folder(std::int64_t seed) const {
     return out_ / "poisoned" / ("seed-" + std::to_string(seed));
@@ -54,6 +54,7 @@ class Experiment {
 
   const ExperimentOptions& options_;
   std::filesystem::path out_;
+  DatasetPtr test_;               // clean
   std::unique_ptr<Audit> audit_;  // of the mcci run measured last
 };
 
@@ -90,11 +91,10 @@ TrainedRun Experiment::train(const std::string& defense, std::int64_t seed, cons
   config.apply_preset();
 
   const Compute compute = setup_compute(config.compute);
-  const DatasetPtr test = open_dataset(options_.data, Split::test);
   EvaluationOptions curve;
   curve.limit = options_.curve_images;
   train_run(config, folder, /*resume=*/std::filesystem::exists(folder), [&](Defense& model, Json& epoch) {
-    const Evaluation now = evaluate(model, test, &attack, compute, curve);
+    const Evaluation now = evaluate(model, test_, &attack, compute, curve);
     epoch["ca"] = percent(now.ca);
     epoch["asr"] = percent(now.asr);
     epoch["pa"] = percent(now.pa);
@@ -106,15 +106,14 @@ TrainedRun Experiment::train(const std::string& defense, std::int64_t seed, cons
   return open_run(folder);
 }
 
-Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& attack,
-                         const DatasetPtr& test) {
+Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& attack) {
   Json cell = run.result["cells"][0];
   cell["dataset"] = options_.data;
   cell["attack"] = truth.attack.name;
   cell["attack_preset"] = truth.attack.preset;
   cell["rate"] = number(truth.rate_of_whole_set());
   cell["rate_of_target_class"] = number(truth.rate_of_target_class());
-  add_to_cell(cell, evaluate(run.model(), test, &attack, run.compute));
+  add_to_cell(cell, evaluate(run.model(), test_, &attack, run.compute));
   if (run.model().has_suspicion()) {
     audit_ = std::make_unique<Audit>(audit(run.model(), run.training_set(), run.compute));
     add_to_cell(cell, *audit_, truth);
@@ -123,9 +122,9 @@ Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& a
 }
 
 void Experiment::draw(std::map<std::string, TrainedRun>& runs, const Manifest& truth, const Attack& attack,
-                      const DatasetPtr& test, Json& result) {
+                      Json& result) {
   Figures figures(out_);
-  figures.add_trigger(truth.attack.name, attack, test);
+  figures.add_trigger(truth.attack.name, attack, test_);
   std::vector<Figures::Voice> voices;
   Compute compute;
   DatasetPtr training_set;
@@ -139,7 +138,7 @@ void Experiment::draw(std::map<std::string, TrainedRun>& runs, const Manifest& t
       voices.insert(voices.begin(), {"plain model", &run.model(), Perception::clean});
     }
   }
-  figures.add_examples(voices, &attack, test, example_count, compute);
+  figures.add_examples(voices, &attack, test_, example_count, compute);
   if (audit_ != nullptr) figures.add_audit(*audit_, training_set, &truth, suspect_count);
   result["figures"] = figures.json();
 }
@@ -155,8 +154,7 @@ Json Experiment::run(const std::string& command) {
     Json implanted = nullptr;
     for (const std::string& defense : options_.defenses) {
       TrainedRun run = train(defense, seed, *attack);
-      const DatasetPtr test = open_dataset(options_.data, Split::test);
-      Json cell = measure(run, truth, *attack, test);
+      Json cell = measure(run, truth, *attack);
       if (defense == "none")
         implanted = cell["asr"].is_number() && cell["asr"].get<double>() >= implanted_asr;
       result["cells"].push_back(std::move(cell));
@@ -165,8 +163,7 @@ Json Experiment::run(const std::string& command) {
     for (Json& cell : result["cells"]) {
       if (cell["seed"] == seed) cell["implanted"] = implanted;
     }
-    if (!result.contains("figures"))
-      draw(runs, truth, *attack, open_dataset(options_.data, Split::test), result);
+    if (!result.contains("figures")) draw(runs, truth, *attack, result);
     write_json(out_ / "result.json", result);
   }
   write_report(out_ / "result.json", out_ / "report.html");
