@@ -5,7 +5,6 @@
 #include "mcci/attacks/manifest.hpp"
 #include "mcci/cli/arguments.hpp"
 #include "mcci/suite/evaluation.hpp"
-#include "mcci/suite/result.hpp"
 
 namespace mcci {
 namespace {
@@ -35,10 +34,7 @@ std::string line(const std::string& name, const Rate& rate, const std::string& m
 std::unique_ptr<Attack> attack_for(const Eval& options, const TrainedRun& run, Json& cell) {
   if (!options.manifest.empty()) {
     const Manifest manifest = read_manifest(options.manifest);
-    cell["attack"] = manifest.attack.name;
-    cell["attack_preset"] = manifest.attack.preset;
-    cell["rate"] = number(manifest.rate_of_whole_set());
-    cell["rate_of_target_class"] = number(manifest.rate_of_target_class());
+    add_to_cell(cell, manifest);
     return attack_of(manifest);
   }
   if (options.attack.empty()) return nullptr;

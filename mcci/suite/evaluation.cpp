@@ -45,6 +45,13 @@ Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack
   return result;
 }
 
+void add_to_cell(Json& cell, const Manifest& truth) {
+  cell["attack"] = truth.attack.name;
+  cell["attack_preset"] = truth.attack.preset;
+  cell["rate"] = number(truth.rate_of_whole_set());
+  cell["rate_of_target_class"] = number(truth.rate_of_target_class());
+}
+
 void add_to_cell(Json& cell, const Evaluation& evaluation) {
   cell["ca"] = percent(evaluation.ca);
   cell["asr"] = percent(evaluation.asr);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "mcci/attacks/attack.hpp"
+#include "mcci/attacks/manifest.hpp"
 #include "mcci/core/json.hpp"
 #include "mcci/data/dataset.hpp"
 #include "mcci/metrics/metrics.hpp"
@@ -28,6 +29,9 @@ struct Evaluation {
 // Clean and triggered test images through the model. `attack` (prepared) may be null: then CA only.
 Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack, const Compute& compute,
                     const EvaluationOptions& options = {});
+
+// Writes what was done to the training set into a cell of result.json (attack, attack_preset, both rates).
+void add_to_cell(Json& cell, const Manifest& truth);
 
 // Writes the figures into a cell of result.json (ca, asr, pa, counts, per_class_ca).
 void add_to_cell(Json& cell, const Evaluation& evaluation);

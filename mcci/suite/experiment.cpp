@@ -109,10 +109,7 @@ TrainedRun Experiment::train(const std::string& defense, std::int64_t seed, cons
 Json Experiment::measure(TrainedRun& run, const Manifest& truth, const Attack& attack) {
   Json cell = run.result["cells"][0];
   cell["dataset"] = options_.data;
-  cell["attack"] = truth.attack.name;
-  cell["attack_preset"] = truth.attack.preset;
-  cell["rate"] = number(truth.rate_of_whole_set());
-  cell["rate_of_target_class"] = number(truth.rate_of_target_class());
+  add_to_cell(cell, truth);
   add_to_cell(cell, evaluate(run.model(), test_, &attack, run.compute));
   if (run.model().has_suspicion()) {
     audit_ = std::make_unique<Audit>(audit(run.model(), run.training_set(), run.compute));
