@@ -38,13 +38,18 @@ class Plain : public Defense {
   }
 
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
-    if (perception != Perception::clean) {
-      throw Error(ErrorKind::usage, "a plain model has no attack indicator to be shown", "--perception",
-                  "use clean");
-    }
+    refuse_indicator(perception);
     const torch::NoGradGuard no_grad;
     backbone_->eval();
     return forward(images);
+  }
+
+  at::Tensor embedding(const at::Tensor& images, Perception perception) override {
+    refuse_indicator(perception);
+    const torch::NoGradGuard no_grad;
+    const Autocast autocast(compute_);
+    backbone_->eval();
+    return backbone_->features(images).to(at::kFloat);
   }
 
   std::shared_ptr<Backbone> folded() override {
@@ -55,6 +60,13 @@ class Plain : public Defense {
   }
 
  private:
+  static void refuse_indicator(Perception perception) {
+    if (perception != Perception::clean) {
+      throw Error(ErrorKind::usage, "a plain model has no attack indicator to be shown", "--perception",
+                  "use clean");
+    }
+  }
+
   at::Tensor forward(const at::Tensor& images) {
     const Autocast autocast(compute_);
     return backbone_->forward(images).to(at::kFloat);

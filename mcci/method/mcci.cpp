@@ -167,15 +167,15 @@ class Mcci : public Defense {
     const torch::NoGradGuard no_grad;
     model_->eval();
     const torch::Tensor semantic = semantic_logits(images);
-    switch (perception) {
-      case Perception::clean:
-        return semantic + fake_logits();
-      case Perception::own:
-        return semantic + own_logits(images);
-      case Perception::attacked:
-        return semantic + model_->indicator_logits(model_->attacked_indicator);
-    }
-    throw Error(ErrorKind::internal, "unknown perception");
+    return semantic + model_->indicator_logits(shown_indicator(images, perception));
+  }
+
+  // [z ; z_f], with the z_f that the perception presents.
+  at::Tensor embedding(const at::Tensor& images, Perception perception) override {
+    const torch::NoGradGuard no_grad;
+    model_->eval();
+    const torch::Tensor z = model_->semantic_embedding(images);
+    return torch::cat({z, shown_indicator(images, perception).expand_as(z)}, 1);
   }
 
   bool has_suspicion() const override { return true; }
@@ -219,6 +219,19 @@ class Mcci : public Defense {
 
   torch::Tensor own_logits(const torch::Tensor& images) {
     return model_->indicator_logits(model_->indicator_embedding(model_->spectrum(images)));
+  }
+
+  // z_f [B, embedding] or [embedding].
+  torch::Tensor shown_indicator(const torch::Tensor& images, Perception perception) {
+    switch (perception) {
+      case Perception::clean:
+        return model_->clean_indicator;
+      case Perception::own:
+        return model_->indicator_embedding(model_->spectrum(images));
+      case Perception::attacked:
+        return model_->attacked_indicator;
+    }
+    throw Error(ErrorKind::internal, "unknown perception");
   }
 
   torch::Tensor fake_logits() { return model_->indicator_logits(model_->clean_indicator); }

@@ -18,6 +18,8 @@ class Backbone : public torch::nn::Module {
  public:
   // x [B,C,H,W] float32, already normalised -> [B, outputs].
   virtual torch::Tensor forward(const torch::Tensor& x) = 0;
+  // What the last linear layer reads: [B, D].
+  virtual torch::Tensor features(const torch::Tensor& x) = 0;
   // The name of the last linear layer below this module ("fc"): folding replaces it by a C-way head.
   virtual std::string head_name() const = 0;
 };

@@ -118,11 +118,13 @@ class ResNet : public Backbone {
     }
   }
 
-  torch::Tensor forward(const torch::Tensor& x) override {
+  torch::Tensor forward(const torch::Tensor& x) override { return fc_(features(x)); }
+
+  torch::Tensor features(const torch::Tensor& x) override {
     torch::Tensor out = bn1_(conv1_(x)).relu_();
     if (pools_) out = torch::max_pool2d(out, 3, 2, 1);
     for (torch::nn::Sequential& stage : stages_) out = stage->forward(out);
-    return fc_(out.mean({2, 3}));
+    return out.mean({2, 3});
   }
 
   std::string head_name() const override { return "fc"; }

@@ -114,7 +114,7 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   run.config_hash = hash;
   run.title = config.defense;
   run.resume = resume;
-  run.on_epoch = on_epoch;
+  if (on_epoch) run.on_epoch = [&](Json& epoch) { on_epoch(*config.method, epoch); };
   const RunState state = train(*config.method, run);
 
   if (!std::filesystem::exists(files.result())) {

@@ -40,11 +40,11 @@ void copy_into(const TensorList& target, const TensorList& source, const std::st
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& path, Defense& defense, const Optimizer* optimizer,
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
                      const RunState& state, const std::string& config_hash) {
   TensorList tensors;
-  append(tensors, module_state(defense.module()), "model");
-  append(tensors, defense.extra_state(), "defense");
+  append(tensors, module_state(learner.module()), "model");
+  append(tensors, learner.extra_state(), "defense");
   if (optimizer != nullptr) append(tensors, optimizer->state(), "optimizer");
   const Json json = {{"schema", schema_name},
                      {"config", config_hash},
@@ -95,9 +95,9 @@ Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string&
   return checkpoint;
 }
 
-void restore(Defense& defense, const Checkpoint& checkpoint, const std::string& where) {
-  load_module_state(defense.module(), part(checkpoint, "model"), where);
-  defense.set_extra_state(part(checkpoint, "defense"), where);
+void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& where) {
+  load_module_state(learner.module(), part(checkpoint, "model"), where);
+  learner.set_extra_state(part(checkpoint, "defense"), where);
 }
 
 void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where) {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "mcci/core/json.hpp"
-#include "mcci/train/defense.hpp"
+#include "mcci/train/learner.hpp"
 #include "mcci/train/optimizer.hpp"
 
 namespace mcci {
@@ -25,7 +25,7 @@ struct RunState {
 
 // One safetensors file, replaced atomically: model, defense and optimizer tensors, RunState in the metadata.
 // `config_hash` ties it to the resolved config: a checkpoint is never continued under another one.
-void save_checkpoint(const std::filesystem::path& path, Defense& defense, const Optimizer* optimizer,
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
                      const RunState& state, const std::string& config_hash);
 
 // Reads the state; the tensors are copied by restore_*. Errors: io, data; usage if config_hash differs.
@@ -34,7 +34,7 @@ struct Checkpoint {
   TensorList tensors;
 };
 Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string& config_hash);
-void restore(Defense& defense, const Checkpoint& checkpoint, const std::string& where);
+void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& where);
 void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where);
 
 }  // namespace mcci

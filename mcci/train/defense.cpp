@@ -4,28 +4,6 @@
 
 namespace mcci {
 
-TensorList parameter_list(const torch::nn::Module& module) {
-  TensorList list;
-  for (const auto& parameter : module.named_parameters())
-    list.emplace_back(parameter.key(), parameter.value());
-  return list;
-}
-
-Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options) {
-  return {std::move(name),   options.epochs,   std::move(parameters), 0,
-          options.optimizer, options.schedule, options.augment};
-}
-
-void Defense::begin_epoch(std::size_t /*phase*/, std::int64_t /*epoch*/, const DatasetPtr& /*data*/) {}
-
-void Defense::finish(const DatasetPtr& /*data*/) {}
-
-void Defense::set_extra_state(const TensorList& tensors, const std::string& where) {
-  if (!tensors.empty()) {
-    throw Error(ErrorKind::data, "the checkpoint holds state that this defense does not have", where);
-  }
-}
-
 at::Tensor Defense::suspicion(const at::Tensor& /*images*/, const at::Tensor& /*labels*/) {
   throw Error(ErrorKind::usage,
               "this model has no attack indicator, so it cannot tell how suspicious an image is", "",

@@ -25,8 +25,8 @@ double seconds_since(Clock::time_point start) {
 // One call of train(): the state that its steps share.
 class Run {
  public:
-  Run(Defense& defense, const TrainingRun& run)
-      : defense_(defense),
+  Run(Learner& learner, const TrainingRun& run)
+      : learner_(learner),
         run_(run),
         seed_(static_cast<std::uint64_t>(run.options.seed)),
         last_save_(Clock::now()) {}
@@ -39,7 +39,7 @@ class Run {
   void end_epoch(const Phase& phase, double lr);
   void save(const Optimizer* optimizer);
 
-  Defense& defense_;
+  Learner& learner_;
   const TrainingRun& run_;
   std::uint64_t seed_;
   RunState state_;
@@ -50,10 +50,10 @@ RunState Run::operator()() {
   std::unique_ptr<Checkpoint> resumed;
   if (run_.resume && std::filesystem::exists(run_.checkpoint)) {
     resumed = std::make_unique<Checkpoint>(load_checkpoint(run_.checkpoint, run_.config_hash));
-    restore(defense_, *resumed, run_.checkpoint.string());
+    restore(learner_, *resumed, run_.checkpoint.string());
     state_ = resumed->state;
   }
-  const std::vector<Phase> phases = defense_.phases(run_.options);
+  const std::vector<Phase> phases = learner_.phases(run_.options);
   while (!state_.finished && state_.phase < static_cast<std::int64_t>(phases.size())) {
     const auto index = static_cast<std::size_t>(state_.phase);
     train_phase(index, phases[index], resumed.get());
@@ -64,12 +64,12 @@ RunState Run::operator()() {
   }
   if (!state_.finished) {
     const auto start = Clock::now();
-    defense_.finish(run_.data);
+    learner_.finish(run_.data);
     state_.seconds += seconds_since(start);
     state_.finished = true;
     save(nullptr);
   }
-  defense_.module().eval();
+  learner_.module().eval();
   return state_;
 }
 
@@ -96,7 +96,7 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
     state_.seconds += elapsed;
     start = Clock::now();
   };
-  if (state_.batch == 0) defense_.begin_epoch(index, state_.epoch, run_.data);
+  if (state_.batch == 0) learner_.begin_epoch(index, state_.epoch, run_.data);
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
   at::Tensor order = epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
   if (phase.images > 0 && phase.images < order.size(0)) order = order.narrow(0, 0, phase.images);
@@ -115,7 +115,7 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
                         std::to_string(phase.epochs),
                     order.size(0), "images");
   progress.start_at(state_.epoch_samples);
-  defense_.module().train();
+  learner_.module().train();
   const auto rate_of_step = [&](std::int64_t batch) {
     at.step = state_.epoch * loader.batches() + batch;
     return learning_rate(phase.schedule, phase.optimizer.lr, at);
@@ -130,13 +130,13 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
     batch->indices = batch->indices.to(run_.compute.device);
 
     optimizer.zero_grad();
-    const StepOutput output = defense_.loss(index, *batch);
+    const StepOutput output = learner_.loss(index, *batch);
     output.loss.backward();
     optimizer.step(lr);
 
     const std::int64_t samples = batch->labels.size(0);
     loss_sum.add_(output.loss.detach().to(at::kDouble), static_cast<double>(samples));
-    correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
+    if (output.logits.defined()) correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
     state_.epoch_samples += samples;
     state_.batch += 1;
     progress.advance(samples);
@@ -174,7 +174,7 @@ void Run::end_epoch(const Phase& phase, double lr) {
                 {"ca", nullptr},
                 {"asr", nullptr},
                 {"pa", nullptr}};
-  if (run_.on_epoch) run_.on_epoch(defense_, entry);
+  if (run_.on_epoch) run_.on_epoch(entry);
   state_.history.push_back(std::move(entry));
   state_.batch = 0;
   state_.epoch_loss = 0;
@@ -186,17 +186,17 @@ void Run::end_epoch(const Phase& phase, double lr) {
 void Run::save(const Optimizer* optimizer) {
   last_save_ = Clock::now();
   if (!run_.checkpoint.empty())
-    save_checkpoint(run_.checkpoint, defense_, optimizer, state_, run_.config_hash);
+    save_checkpoint(run_.checkpoint, learner_, optimizer, state_, run_.config_hash);
 }
 
 }  // namespace
 
-RunState train(Defense& defense, const TrainingRun& run) {
+RunState train(Learner& learner, const TrainingRun& run) {
   if (run.data->size() < 2) {
     throw Error(ErrorKind::data, "the training set has fewer than two images", run.title,
                 "check the data set's folder");
   }
-  return Run(defense, run)();
+  return Run(learner, run)();
 }
 
 }  // namespace mcci

@@ -40,6 +40,7 @@ class CornerModel : public Defense {
     const at::Tensor first = images.select(1, 0).select(1, 0).select(1, 0).mul(255).round().to(at::kLong);
     return at::one_hot(at::where(corner.gt(0.99), at::zeros_like(first), first), 3).to(at::kFloat);
   }
+  at::Tensor embedding(const at::Tensor& images, Perception) override { return images.flatten(1); }
   bool has_suspicion() const override { return true; }
   at::Tensor suspicion(const at::Tensor& images, const at::Tensor&) override {
     return images.select(1, 0).select(1, images.size(2) - 1).select(1, images.size(3) - 1).contiguous();

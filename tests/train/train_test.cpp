@@ -106,16 +106,11 @@ DatasetPtr quadrants(std::int64_t n) {
 }
 
 // Two phases, dropout and state of its own that changes with every step: what a resumed run must carry over.
-class Stateful : public Defense {
+class Stateful : public Learner {
  public:
-  void declare(OptionSet&) override {}
-  const Registry<Json>& presets() const override {
-    static const Registry<Json> none("preset", {});
-    return none;
-  }
-  void build(const Problem& problem) override {
-    torch::manual_seed(problem.seed);
-    network_ = Network(problem.num_classes);
+  void build(std::uint64_t seed, std::int64_t classes) {
+    torch::manual_seed(seed);
+    network_ = Network(classes);
   }
   torch::nn::Module& module() override { return *network_; }
   std::vector<Phase> phases(const TrainOptions& options) override {
@@ -145,8 +140,6 @@ class Stateful : public Defense {
   void set_extra_state(const TensorList& tensors, const std::string&) override {
     if (!tensors.empty()) memory_ = tensors.front().second;
   }
-  at::Tensor logits(const at::Tensor& images, Perception) override { return network_->forward(images); }
-  std::shared_ptr<Backbone> folded() override { return nullptr; }
 
   int steps = 0;
   int stop_after = 0;
@@ -175,9 +168,6 @@ class TrainerTest : public ::testing::Test {
     run_.options.loader.batch_size = 16;
     run_.options.seed = 3;
     run_.config_hash = "config";
-    problem_.shape = run_.data->shape();
-    problem_.num_classes = 4;
-    problem_.seed = 3;
   }
   ~TrainerTest() override {
     set_interrupt_requested(false);
@@ -186,14 +176,13 @@ class TrainerTest : public ::testing::Test {
 
   fs::path folder_ = fs::temp_directory_path() / ("mcci-train-" + std::to_string(::getpid()));
   TrainingRun run_;
-  Problem problem_;
 };
 
 // 70 samples in batches of 16: five steps per epoch, ten per phase, twenty in all. Stopped anywhere, at the
 // edges of epochs and phases too, a resumed run ends with the same bits.
 TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
   Stateful whole;
-  whole.build(problem_);
+  whole.build(3, 4);
   const RunState expected = train(whole, run_);
   EXPECT_EQ(whole.steps, 20);
 
@@ -201,16 +190,14 @@ TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
     run_.checkpoint = folder_ / ("stop-" + std::to_string(stop));
     run_.resume = false;
     Stateful stopped;
-    stopped.build(problem_);
+    stopped.build(3, 4);
     stopped.stop_after = stop;
     EXPECT_THROW(train(stopped, run_), Error) << stop;
     set_interrupt_requested(false);
 
     run_.resume = true;
     Stateful resumed;
-    problem_.seed = 99;  // the weights must come from the checkpoint
-    resumed.build(problem_);
-    problem_.seed = 3;
+    resumed.build(99, 4);  // the weights must come from the checkpoint
     const RunState state = train(resumed, run_);
     EXPECT_EQ(resumed.steps, 20 - stop);
     const TensorList a = module_state(whole.module());
@@ -230,11 +217,11 @@ TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
 TEST_F(TrainerTest, FinishedRunIsNotTrainedAgain) {
   run_.checkpoint = folder_ / "done";
   Stateful first;
-  first.build(problem_);
+  first.build(3, 4);
   train(first, run_);
   run_.resume = true;
   Stateful again;
-  again.build(problem_);
+  again.build(3, 4);
   EXPECT_TRUE(train(again, run_).finished);
   EXPECT_EQ(again.steps, 0);
 }
@@ -243,7 +230,7 @@ TEST_F(TrainerTest, SameSeedSameBitsOtherSeedOthers) {
   const auto weights = [&](std::int64_t seed) {
     run_.options.seed = seed;
     Stateful defense;
-    defense.build(problem_);
+    defense.build(3, 4);
     train(defense, run_);
     return module_state(defense.module()).front().second.clone();
   };
@@ -255,7 +242,7 @@ TEST_F(TrainerTest, SameSeedSameBitsOtherSeedOthers) {
 TEST_F(TrainerTest, CheckpointOfAnotherConfigurationIsRefused) {
   run_.checkpoint = folder_ / "other";
   Stateful first;
-  first.build(problem_);
+  first.build(3, 4);
   train(first, run_);
   run_.config_hash = "something else";
   run_.resume = true;
@@ -271,7 +258,7 @@ TEST_F(TrainerTest, CheckpointOfAnotherConfigurationIsRefused) {
 TEST_F(TrainerTest, DamagedCheckpointIsRefused) {
   run_.checkpoint = folder_ / "damaged";
   Stateful defense;
-  defense.build(problem_);
+  defense.build(3, 4);
   train(defense, run_);
   fs::resize_file(run_.checkpoint, fs::file_size(run_.checkpoint) - 7);
   try {
@@ -297,7 +284,7 @@ TEST_F(TrainerTest, DivergedTrainingIsAnErrorNotAResult) {
       return output;
     }
   } defense;
-  defense.build(problem_);
+  defense.build(3, 4);
   try {
     train(defense, run_);
     FAIL();
@@ -309,7 +296,7 @@ TEST_F(TrainerTest, DivergedTrainingIsAnErrorNotAResult) {
 TEST_F(TrainerTest, SetOfOneImageIsRefused) {
   run_.data = quadrants(1);
   Stateful defense;
-  defense.build(problem_);
+  defense.build(3, 4);
   EXPECT_THROW(train(defense, run_), Error);
 }
 

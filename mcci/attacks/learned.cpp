@@ -1,0 +1,169 @@
+#include "mcci/attacks/learned.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include <ATen/ATen.h>
+
+#include "mcci/baselines/plain.hpp"
+#include "mcci/core/error.hpp"
+#include "mcci/core/hash.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/core/random.hpp"
+#include "mcci/state/module_state.hpp"
+#include "mcci/train/recipes.hpp"
+#include "mcci/train/trainer.hpp"
+
+namespace mcci {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t hashed_at_once = 4096;
+
+fs::path cache_folder() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? fs::path() : fs::path(value);
+  };
+  if (const fs::path own = variable("MCCI_CACHE"); !own.empty()) return own;
+  if (const fs::path xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg / "mcci";
+  if (const fs::path home = variable("HOME"); !home.empty()) return home / ".cache" / "mcci";
+  return fs::temp_directory_path() / "mcci-cache";
+}
+
+std::string_view bytes_of(const at::Tensor& contiguous) {
+  return {static_cast<const char*>(contiguous.data_ptr()), contiguous.nbytes()};
+}
+
+// Of all images and labels: what was learned on one set is never taken for another.
+std::string content_hash(const Dataset& data) {
+  const ImageShape& shape = data.shape();
+  std::string parts = Json({data.num_classes(), shape.channels, shape.height, shape.width}).dump();
+  parts += sha256(bytes_of(data.labels().contiguous()));
+  for (std::int64_t at = 0; at < data.size(); at += hashed_at_once) {
+    const at::Tensor indices = at::arange(at, std::min(data.size(), at + hashed_at_once));
+    parts += sha256(bytes_of(data.images(indices).contiguous()));
+  }
+  return sha256(parts);
+}
+
+TensorList plain_copies(const TensorList& tensors) {
+  TensorList copies;
+  for (const auto& [name, tensor] : tensors) copies.emplace_back(name, tensor.detach().cpu().contiguous());
+  return copies;
+}
+
+void keep(const fs::path& file, const TensorList& tensors) {
+  std::error_code failure;
+  fs::create_directories(file.parent_path(), failure);
+  if (failure) {
+    throw Error(ErrorKind::io, "cannot create the folder (" + failure.message() + ")",
+                file.parent_path().string());
+  }
+  save_safetensors(file, tensors);
+}
+
+}  // namespace
+
+TensorList cached(const Dataset& train, const std::string& name, const Json& recipe,
+                  const std::function<TensorList()>& learn) {
+  const std::string key = sha256(name + recipe.dump() + content_hash(train));
+  const fs::path file = cache_folder() / "attacks" / (name + "-" + key.substr(0, 32) + ".safetensors");
+  if (fs::exists(file)) {
+    try {
+      return load_safetensors(file).tensors;
+    } catch (const Error& error) {
+      log_warning("learned again: " + std::string(error.what()));
+    }
+  }
+  TensorList tensors = plain_copies(learn());
+  try {
+    keep(file, tensors);
+  } catch (const Error& error) {
+    log_warning("not kept for the next time: " + std::string(error.what()));
+  }
+  return tensors;
+}
+
+TensorList learned(const PrepareContext& context, const std::string& name, const Json& recipe,
+                   const std::function<TensorList()>& learn) {
+  const bool kept = !context.artifacts.empty();
+  const fs::path file = context.artifacts / (name + ".safetensors");
+  if (kept && fs::exists(file)) return load_safetensors(file).tensors;
+  if (context.train == nullptr) {
+    throw Error(ErrorKind::data, "what the attack has learned is not there", file.string(),
+                "it lies in truth/artifacts of a poisoned set; poison the set again");
+  }
+  TensorList tensors = cached(*context.train, name, recipe, learn);
+  if (kept) keep(file, tensors);
+  return tensors;
+}
+
+at::Tensor learned_tensor(const TensorList& tensors, const std::string& name, at::IntArrayRef sizes) {
+  for (const auto& [key, tensor] : tensors) {
+    if (key == name && tensor.sizes() == sizes) return tensor;
+  }
+  throw Error(ErrorKind::data, "'" + name + "' is missing or has another shape", "artifacts of the attack",
+              "poison the set again");
+}
+
+Compute attack_compute() { return setup_compute({}); }
+
+void train_attacker(Learner& learner, const PrepareContext& context, const TrainOptions& options,
+                    const std::string& title) {
+  TrainingRun run;
+  run.data = context.train;
+  run.options = options;
+  run.compute = attack_compute();
+  run.title = title;
+  train(learner, run);
+}
+
+void SurrogateOptions::declare(OptionSet& set) {
+  set.add("surrogate", backbone, "the network that the attacker trains for himself", backbones().names());
+  set.add("surrogate-width", width, "channels of its first stage; 0: the architecture's own", {0, 4096});
+  set.add("surrogate-epochs", epochs, "epochs on the clean set", {1, 1000});
+}
+
+Json SurrogateOptions::to_json() const {
+  return {{"surrogate", backbone}, {"surrogate-width", width}, {"surrogate-epochs", epochs}};
+}
+
+std::shared_ptr<Backbone> surrogate(const SurrogateOptions& options, const PrepareContext& context) {
+  const Dataset& data = *context.train;
+  Problem problem;
+  problem.shape = data.shape();
+  problem.num_classes = data.num_classes();
+  problem.backbone.name = options.backbone;
+  problem.backbone.width = options.width;
+  problem.backbone.in_channels = problem.shape.channels;
+  problem.backbone.image_size = std::max(problem.shape.height, problem.shape.width);
+  problem.compute = attack_compute();
+  problem.seed = derive_seed(context.plan.seed, "surrogate");
+
+  TrainOptions training;
+  OptionSet set;
+  training.declare(set);
+  set.assign_json(recipes().at("fast"), Origin::preset, "recipe fast");
+  training.epochs = options.epochs;
+  training.seed = static_cast<std::int64_t>(problem.seed >> 1U);
+
+  const std::unique_ptr<Defense> plain = make_plain();
+  plain->build(problem);
+  Json recipe = options.to_json();
+  recipe["seed"] = problem.seed;
+  recipe["training"] = set.to_json();
+  const TensorList weights = cached(data, "surrogate", recipe, [&] {
+    train_attacker(*plain, context, training, "surrogate");
+    return module_state(plain->module());
+  });
+  load_module_state(plain->module(), weights, "surrogate");
+  std::shared_ptr<Backbone> model = plain->folded();
+  place(*model, problem.compute);
+  for (at::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
+  return model;
+}
+
+}  // namespace mcci

@@ -1,0 +1,29 @@
+#include "mcci/train/learner.hpp"
+
+#include "mcci/core/error.hpp"
+
+namespace mcci {
+
+TensorList parameter_list(const torch::nn::Module& module) {
+  TensorList list;
+  for (const auto& parameter : module.named_parameters())
+    list.emplace_back(parameter.key(), parameter.value());
+  return list;
+}
+
+Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options) {
+  return {std::move(name),   options.epochs,   std::move(parameters), 0,
+          options.optimizer, options.schedule, options.augment};
+}
+
+void Learner::begin_epoch(std::size_t /*phase*/, std::int64_t /*epoch*/, const DatasetPtr& /*data*/) {}
+
+void Learner::finish(const DatasetPtr& /*data*/) {}
+
+void Learner::set_extra_state(const TensorList& tensors, const std::string& where) {
+  if (!tensors.empty()) {
+    throw Error(ErrorKind::data, "the checkpoint holds state that this learner does not have", where);
+  }
+}
+
+}  // namespace mcci

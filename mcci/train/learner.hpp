@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <torch/nn/module.h>
+
+#include "mcci/data/loader.hpp"
+#include "mcci/state/tensors.hpp"
+#include "mcci/train/options.hpp"
+
+namespace mcci {
+
+// A stretch of training with its own parameters, optimizer and schedule.
+struct Phase {
+  std::string name;
+  std::int64_t epochs = 0;
+  TensorList parameters;    // what this phase trains
+  std::int64_t images = 0;  // of each epoch, drawn anew; 0: all
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  AugmentOptions augment;
+};
+
+// A module's parameters by their dotted names.
+TensorList parameter_list(const torch::nn::Module& module);
+
+// A phase of options.epochs epochs with the run's optimizer, schedule and augmentation.
+Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options);
+
+struct StepOutput {
+  at::Tensor loss;    // scalar, differentiable
+  at::Tensor logits;  // [B, classes], as the loss saw them; undefined where nothing is classified
+};
+
+// What the epoch loop trains: a defense, or the trigger generator of an attack. It supplies phases and the
+// loss of one batch. The trainer calls phases, then for every epoch begin_epoch and loss per step, then
+// finish.
+class Learner {
+ public:
+  virtual ~Learner() = default;
+
+  virtual torch::nn::Module& module() = 0;
+  virtual std::vector<Phase> phases(const TrainOptions& options) = 0;
+  // Before the first step of every epoch (of the phase, counted from zero): what an epoch needs to know of
+  // the whole set. A function of module(), extra_state(), `data` and the seed alone: a run that was stopped
+  // between two epochs calls it again.
+  virtual void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data);
+  // Forward pass and loss of one batch on the device; the module is in training mode.
+  virtual StepOutput loss(std::size_t phase, const Batch& batch) = 0;
+  // After the last step.
+  virtual void finish(const DatasetPtr& data);
+  // What a checkpoint must hold besides module(), e.g. a posterior per training sample.
+  virtual TensorList extra_state() { return {}; }
+  virtual void set_extra_state(const TensorList& tensors, const std::string& where);
+};
+
+}  // namespace mcci
