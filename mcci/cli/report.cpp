@@ -25,6 +25,10 @@ void run(const Report& options) {
       throw Error(ErrorKind::usage, "an HTML report shows one result", "mcci report",
                   "name one, or use --format markdown");
     }
+    if (options.out == "-") {
+      throw Error(ErrorKind::usage, "an HTML report is written to a file", "--out",
+                  "name one, or leave it out");
+    }
     const std::filesystem::path out = options.out.empty()
                                           ? std::filesystem::path(first).replace_filename("report.html")
                                           : std::filesystem::path(options.out);
@@ -39,10 +43,14 @@ void run(const Report& options) {
     text = render_markdown_page(results);
   } else if (options.format == "table") {
     text = render_markdown_table(results);
+  } else if (options.format == "csv") {
+    text = render_csv(results);
+  } else if (options.format == "latex") {
+    text = render_latex_table(results);
   } else {
     for (const Json& result : results) text += render_text_table(result);
   }
-  if (options.out.empty()) {
+  if (options.out.empty() || options.out == "-") {
     std::cout << text;
   } else {
     write_file_atomically(options.out, text);
@@ -60,11 +68,16 @@ void add_report(CLI::App& program, const Arguments& /*arguments*/) {
       ->type_name("");
   command
       ->add_option("--format", options->format,
-                   "html, markdown (a section for each result), table (one Markdown table) or text")
-      ->check(CLI::IsMember({"html", "markdown", "table", "text"}))
+                   "html, markdown (a section for each result), table (one Markdown table), csv (a line for "
+                   "each cell), latex (attack by defense) or text")
+      ->check(CLI::IsMember({"html", "markdown", "table", "csv", "latex", "text"}))
       ->type_name("")
       ->capture_default_str();
-  command->add_option("--out", options->out, "file to write (html default: report.html beside the result)")
+  command
+      ->add_option(
+          "--out", options->out,
+          "file to write (default: report.html beside the result; for other formats standard output, as "
+          "with -)")
       ->type_name("");
   command->callback([options] { run(*options); });
 }

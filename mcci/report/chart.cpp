@@ -7,13 +7,11 @@
 #include <utility>
 
 #include "mcci/report/format.hpp"
+#include "mcci/report/svg.hpp"
 
 namespace mcci::report {
 namespace {
 
-// In pixels of a narrow phone's page, so that text keeps its size there.
-constexpr double width = 340, height = 210;
-constexpr double left = 38, plot_right = 272, top = 24, bottom = 178;
 constexpr double letter_width = 6.4, line_height = 13;
 // Above this number of epochs the marks of single points would run together.
 constexpr std::size_t max_marked_points = 20;
@@ -27,89 +25,31 @@ struct Line {
   std::vector<Point> points;
 };
 
-// A chart's data range, mapped to its plot area.
-struct Frame {
-  double x_low = 0, x_high = 1, y_low = 0, y_high = 1;
-  double right = plot_right;
-
-  double x(double value) const { return left + (value - x_low) / (x_high - x_low) * (right - left); }
-  double y(double value) const { return bottom - (value - y_low) / (y_high - y_low) * (bottom - top); }
-};
-
-std::string pixels(double value) { return fixed(value, 1); }
-
-std::string attribute(const std::string& name, const std::string& value) {
-  return " " + name + "=\"" + value + "\"";
-}
-
-std::string text(double x, double y, const std::string& style, const std::string& content) {
-  return "<text" + attribute("x", pixels(x)) + attribute("y", pixels(y)) + attribute("class", style) + ">" +
-         html(content) + "</text>";
-}
-
-std::string rule(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line" + attribute("x1", pixels(x1)) + attribute("y1", pixels(y1)) + attribute("x2", pixels(x2)) +
-         attribute("y2", pixels(y2)) + attribute("class", style) + "/>";
-}
-
-std::string svg(const std::string& description, const std::string& content, double drawn_height = height) {
-  return "<svg class=\"chart\" role=\"img\"" + attribute("aria-label", html(description)) +
-         attribute("viewBox", "0 0 " + fixed(width, 0) + " " + fixed(drawn_height, 0)) + ">" + content +
-         "</svg>\n";
-}
-
 // Ring, disc and cross differ without colour, too.
 std::string mark(const std::string& style, const std::string& x, const std::string& y) {
   if (style == "asr") {
-    return "<svg" + attribute("x", x) + attribute("y", y) +
+    return "<svg" + svg::attribute("x", x) + svg::attribute("y", y) +
            " class=\"mark asr\" overflow=\"visible\"><path d=\"M-3.2-3.2 3.2 3.2M-3.2 3.2 3.2-3.2\"/></svg>";
   }
   // A disc in its ring: the triggered images get their labels as the clean ones do.
   const std::string radius = style == "ca" ? "4.6" : style == "pa" ? "2.7" : "1.8";
-  return "<circle" + attribute("cx", x) + attribute("cy", y) + attribute("r", radius) +
-         attribute("class", "mark " + style) + "/>";
-}
-
-int decimals_for(double step) {
-  return step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9));
-}
-
-std::string axes(const Frame& frame, const std::vector<double>& x_ticks, const std::vector<double>& y_ticks,
-                 const std::string& x_label, const std::string& y_label) {
-  const auto decimals = [](const std::vector<double>& at) {
-    return at.size() < 2 ? 0 : std::min(6, decimals_for(at[1] - at[0]));
-  };
-  std::string result;
-  for (const double tick : y_ticks) {
-    result += rule(left, frame.y(tick), frame.right, frame.y(tick), "grid");
-    result += text(left - 6, frame.y(tick) + 4, "tick end", fixed(tick, decimals(y_ticks)));
-  }
-  for (const double tick : x_ticks) {
-    result += rule(frame.x(tick), bottom, frame.x(tick), bottom + 4, "axis");
-    result += text(frame.x(tick), bottom + 16, "tick middle", fixed(tick, decimals(x_ticks)));
-  }
-  result += rule(left, bottom, frame.right, bottom, "axis");
-  if (!x_label.empty()) result += text((left + frame.right) / 2, height - 3, "label middle", x_label);
-  result += text(4, 11, "label", y_label);
-  return result;
+  return "<circle" + svg::attribute("cx", x) + svg::attribute("cy", y) + svg::attribute("r", radius) +
+         svg::attribute("class", "mark " + style) + "/>";
 }
 
 // All of a line's points as one path: a subpath without length, its ends round, is a dot. A line of a single
 // point is nothing but its mark.
-std::string draw(const Frame& frame, const Line& line, bool marked) {
+std::string draw(const svg::Frame& frame, const Line& line, bool marked) {
   std::string path, marks;
   for (const Point& point : line.points) {
-    const std::string at = pixels(frame.x(point.x)) + " " + pixels(frame.y(point.y));
+    const std::string at = svg::pixels(frame.x(point.x)) + " " + svg::pixels(frame.y(point.y));
     path += (path.empty() ? "M" : "L") + at;
     marks += "M" + at + (line.style == "asr" ? "m-2.3-2.3l4.6 4.6m0-4.6l-4.6 4.6" : "h0");
   }
-  const auto drawn = [](const std::string& d, const std::string& style) {
-    return "<path" + attribute("d", d) + attribute("class", style) + "/>";
-  };
-  std::string result = drawn(path, "line " + line.style);
+  std::string result = svg::path(path, "line " + line.style);
   if (!marked && line.points.size() > 1) return result;
-  result += drawn(marks, "dots " + line.style);
-  if (line.style == "ca") result += drawn(marks, "dots hole");
+  result += svg::path(marks, "dots " + line.style);
+  if (line.style == "ca") result += svg::path(marks, "dots hole");
   return result;
 }
 
@@ -119,18 +59,18 @@ struct Label {
 };
 
 // At the lines' right ends, moved apart where they would overlap.
-std::string end_labels(std::vector<Label> labels) {
+std::string end_labels(const svg::Frame& frame, std::vector<Label> labels) {
   std::stable_sort(labels.begin(), labels.end(), [](const Label& a, const Label& b) { return a.y < b.y; });
   for (std::size_t i = 1; i < labels.size(); ++i) {
     labels[i].y = std::max(labels[i].y, labels[i - 1].y + line_height);
   }
   // Those pushed below the plot push the others up again.
-  double limit = bottom + 4;
+  double limit = frame.bottom + 4;
   for (std::size_t i = labels.size(); i-- > 0; limit -= line_height)
     labels[i].y = std::min(labels[i].y, limit);
   std::string result;
   for (const Label& label : labels)
-    result += text(plot_right + 9, label.y, "direct " + label.style, label.content);
+    result += svg::text(frame.right + 9, label.y, "direct " + label.style, label.content);
   return result;
 }
 
@@ -140,20 +80,23 @@ std::size_t longest_history(const Row& row) {
   return epochs;
 }
 
-std::string phase_bands(const Frame& frame, const std::vector<Phase>& bands) {
+std::string phase_bands(const svg::Frame& frame, const std::vector<Phase>& bands) {
   std::string result;
   if (bands.size() < 2) return result;
   for (std::size_t i = 0; i < bands.size(); ++i) {
     const double from = frame.x(static_cast<double>(bands[i].first) - 0.5);
     const double to = frame.x(static_cast<double>(bands[i].last) + 0.5);
     if (i % 2 == 0) {
-      result += "<rect" + attribute("x", pixels(from)) + attribute("y", pixels(top - 6)) +
-                attribute("width", pixels(to - from)) + attribute("height", pixels(bottom - top + 6)) +
-                attribute("class", "band") + "/>";
+      result += "<rect" + svg::attribute("x", svg::pixels(from)) +
+                svg::attribute("y", svg::pixels(frame.top - 6)) +
+                svg::attribute("width", svg::pixels(to - from)) +
+                svg::attribute("height", svg::pixels(frame.bottom - frame.top + 6)) +
+                svg::attribute("class", "band") + "/>";
     }
     const std::string numbered = std::to_string(i + 1) + " " + bands[i].name;
     const bool fits = static_cast<double>(numbered.size()) * letter_width < to - from;
-    result += text((from + to) / 2, top + 3, "phase middle", fits ? numbered : std::to_string(i + 1));
+    result +=
+        svg::text((from + to) / 2, frame.top + 3, "phase middle", fits ? numbered : std::to_string(i + 1));
   }
   return result;
 }
@@ -190,8 +133,8 @@ std::optional<double> final_mean(const Row& row, const Value& value) {
   return last.mean();
 }
 
-Frame epoch_frame(std::size_t epochs, double y_high) {
-  Frame frame;
+svg::Frame epoch_frame(std::size_t epochs, double y_high) {
+  svg::Frame frame;
   frame.x_low = 0.5;
   frame.x_high = static_cast<double>(epochs) + 0.5;
   frame.y_high = y_high;
@@ -199,7 +142,7 @@ Frame epoch_frame(std::size_t epochs, double y_high) {
 }
 
 std::vector<double> epoch_ticks(std::size_t epochs) {
-  std::vector<double> result = ticks(1, static_cast<double>(epochs), 6);
+  std::vector<double> result = svg::ticks(1, static_cast<double>(epochs), 6);
   result.erase(std::remove_if(result.begin(), result.end(),
                               [&](double tick) {
                                 return tick < 1 || tick > static_cast<double>(epochs) ||
@@ -210,33 +153,20 @@ std::vector<double> epoch_ticks(std::size_t epochs) {
   return result;
 }
 
-std::string epoch_chart(const Row& row, const Frame& frame, const std::string& y_label,
+std::string epoch_chart(const Row& row, const svg::Frame& frame, const std::string& y_label,
                         const std::vector<Line>& lines, std::vector<Label> labels,
                         const std::string& description) {
   const std::size_t epochs = longest_history(row);
   std::string content = phase_bands(frame, phases(row.first().history));
-  content += axes(frame, epoch_ticks(epochs), ticks(frame.y_low, frame.y_high, 6), "epoch", y_label);
+  content +=
+      svg::axes(frame, epoch_ticks(epochs), svg::ticks(frame.y_low, frame.y_high, 6), "epoch", y_label);
   content += row.cells.size() > 1 ? "<g class=\"seeds\">" : "<g>";
   for (const Line& line : lines) content += draw(frame, line, epochs <= max_marked_points);
-  content += "</g>" + end_labels(std::move(labels));
-  return svg(description, content);
+  content += "</g>" + end_labels(frame, std::move(labels));
+  return svg::drawing(description, content, frame.width, frame.height);
 }
 
 }  // namespace
-
-std::vector<double> ticks(double low, double high, int count) {
-  const double raw = (high - low) / count;
-  if (!(raw > 0) || !std::isfinite(raw)) return {low};
-  const double power = std::pow(10.0, std::floor(std::log10(raw)));
-  const double ratio = raw / power;
-  const double step = power * (ratio <= 1 ? 1 : ratio <= 2 ? 2 : ratio <= 5 ? 5 : 10);
-  const double first = std::ceil(low / step - 1e-9);
-  std::vector<double> result;
-  for (int k = 0; k <= count + 1 && (first + k) * step <= high + 1e-9 * step; ++k) {
-    result.push_back((first + k) * step);
-  }
-  return result;
-}
 
 std::vector<Phase> phases(const std::vector<Epoch>& history) {
   std::vector<Phase> result;
@@ -263,7 +193,7 @@ std::string loss_chart(const Row& row) {
     }
   }
   if (low == high) high = 1;
-  Frame frame = epoch_frame(longest_history(row), high + 0.08 * (high - low));
+  svg::Frame frame = epoch_frame(longest_history(row), high + 0.08 * (high - low));
   frame.y_low = low;
   const double last = *final_mean(row, value);
   return epoch_chart(row, frame, "loss", lines, {{frame.y(last) + 4, "loss", fixed(last, 3)}},
@@ -280,7 +210,7 @@ std::string accuracy_chart(const Row& row) {
                                               {"ca", "CA", &Epoch::ca},
                                               {"pa", "PA", &Epoch::pa},
                                               {"asr", "ASR", &Epoch::asr}}};
-  const Frame frame = epoch_frame(longest_history(row), 106);
+  const svg::Frame frame = epoch_frame(longest_history(row), 106);
   std::vector<Line> lines;
   std::vector<Label> labels;
   std::string description;
@@ -318,31 +248,30 @@ std::string histogram_chart(const Histogram& histogram) {
   }
   if (highest == 0) highest = 1;
   const std::vector<double>& edges = histogram.edges;
-  Frame frame;
+  svg::Frame frame;
   frame.x_low = edges.front();
   frame.x_high = edges.front() < edges.back() ? edges.back() : edges.front() + 1;
   frame.y_high = 100 * highest * 1.06;
-  frame.right = width - 14;
-  std::string content =
-      axes(frame, ticks(frame.x_low, frame.x_high, 5), ticks(0, frame.y_high, 4), "", "percent of the group");
+  frame.right = frame.width - 14;
+  std::string content = svg::axes(frame, svg::ticks(frame.x_low, frame.x_high, 5),
+                                  svg::ticks(0, frame.y_high, 4), "", "percent of the group");
   std::string description = histogram.title + ":";
   for (std::size_t i = 0; i < histogram.series.size(); ++i) {
     const HistogramSeries& series = histogram.series[i];
     const std::string style = group_style(i);
-    std::string outline = "M" + pixels(frame.x(edges.front())) + " " + pixels(bottom);
+    std::string outline = "M" + svg::pixels(frame.x(edges.front())) + " " + svg::pixels(frame.bottom);
     std::size_t mode = 0;
     for (std::size_t bin = 0; bin < series.counts.size(); ++bin) {
       const double y = frame.y(100 * static_cast<double>(series.counts[bin]) /
                                std::max(1.0, static_cast<double>(total(series))));
-      outline += "V" + pixels(y) + "H" + pixels(frame.x(edges[bin + 1]));
+      outline += "V" + svg::pixels(y) + "H" + svg::pixels(frame.x(edges[bin + 1]));
       if (series.counts[bin] > series.counts[mode]) mode = bin;
     }
-    content += "<path" + attribute("d", outline + "V" + pixels(bottom) + "Z") +
-               attribute("class", "area " + style) + "/>";
+    content += svg::path(outline + "V" + svg::pixels(frame.bottom) + "Z", "area " + style);
     description += " " + series.name + ", most often between " + fixed(edges[mode], 2) + " and " +
                    fixed(edges[mode + 1], 2) + ";";
   }
-  return svg(description, content, bottom + 20);
+  return svg::drawing(description, content, frame.width, frame.bottom + 20);
 }
 
 std::string strip_chart(const Row& row) {

@@ -13,9 +13,6 @@ namespace mcci::report {
 std::string group_style(std::size_t series);  // "group-0"; beyond the fourth they begin again
 std::int64_t total(const HistogramSeries& series);
 
-// Positions of about `count` round numbers covering [low, high].
-std::vector<double> ticks(double low, double high, int count);
-
 // Over the epochs of a row's cells, one thin line a seed: the loss, and all percentages in one chart.
 // Phases are shaded in turn, named where the name fits and numbered elsewhere. Empty if there is nothing to
 // draw.

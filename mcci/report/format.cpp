@@ -1,7 +1,9 @@
 #include "mcci/report/format.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 
 #include "mcci/core/progress.hpp"
 
@@ -67,8 +69,18 @@ std::string detail_text(const Row& row, std::optional<double> Cell::*figure,
   return list;
 }
 
+std::string interval_text(const Measure& measure, int decimals) {
+  const std::optional<double> interval = measure.interval();
+  return interval ? "95\u00a0%: ±\u00a0" + fixed(*interval, decimals) : "";
+}
+
 std::string seconds_text(const std::optional<double>& seconds) {
   return seconds ? format_duration(*seconds) : undefined_text;
+}
+
+std::string memory_text(const std::optional<double>& mib) {
+  if (!mib) return undefined_text;
+  return *mib < 1024 ? fixed(*mib, 0) + "\u00a0MiB" : fixed(*mib / 1024, 1) + "\u00a0GiB";
 }
 
 std::string attack_detail(const Row& row) {
@@ -85,6 +97,27 @@ std::string defense_detail(const Row& row) {
   append_listed(detail, row.first().preset);
   append_listed(detail, row.distinction);
   return detail;
+}
+
+std::string error_detail(const Row& row) {
+  std::string seeds;
+  for (const Cell* cell : row.cells) {
+    if (!cell->error.empty()) append_listed(seeds, std::to_string(cell->seed));
+  }
+  return seeds.empty() ? "" : (row.errors() == 1 ? "failed: seed " : "failed: seeds ") + seeds;
+}
+
+std::string total_text(const std::vector<Row>& rows, std::optional<Count> Cell::*count) {
+  std::int64_t low = std::numeric_limits<std::int64_t>::max(), high = -1;
+  for (const Row& row : rows) {
+    for (const Cell* cell : row.cells) {
+      if (!(cell->*count)) continue;
+      low = std::min(low, (cell->*count)->total);
+      high = std::max(high, (cell->*count)->total);
+    }
+  }
+  if (high < 0) return "";
+  return low == high ? with_separators(low) : with_separators(low) + " to " + with_separators(high);
 }
 
 std::string json_text(const Json& value) {
@@ -158,6 +191,45 @@ std::string plain(std::string_view text) {
     }
   }
   return result;
+}
+
+std::string latex(std::string_view text) {
+  constexpr std::string_view no_break_space = "\u00a0";
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char letter = text[i];
+    if (text.compare(i, no_break_space.size(), no_break_space) == 0) {
+      result += '~';
+      ++i;
+      continue;
+    }
+    if (is_control(static_cast<unsigned char>(letter))) {
+      result += ' ';
+    } else if (letter == '\\') {
+      result += "\\textbackslash{}";
+    } else if (letter == '~') {
+      result += "\\textasciitilde{}";
+    } else if (letter == '^') {
+      result += "\\textasciicircum{}";
+    } else if (letter == '<') {
+      result += "\\textless{}";
+    } else if (letter == '>') {
+      result += "\\textgreater{}";
+    } else {
+      if (std::string_view("&%$#_{}").find(letter) != std::string_view::npos) result += '\\';
+      result += letter;
+    }
+  }
+  return result;
+}
+
+std::string csv(std::string_view text) {
+  std::string result;
+  for (const char letter : text) {
+    if (letter == '"') result += '"';
+    result += is_control(static_cast<unsigned char>(letter)) ? ' ' : letter;
+  }
+  return text.find_first_of(",\"") == std::string_view::npos ? result : '"' + result + '"';
 }
 
 }  // namespace mcci::report

@@ -48,8 +48,17 @@ std::string row_title(const std::vector<Row>& rows, const Row& row) {
          with_detail(cell.defense, defense_detail(row)) + "</span>";
 }
 
-std::string table(const std::string& style, const std::string& caption, const std::vector<Column>& columns,
-                  const std::vector<Row>& rows, bool by_attack) {
+std::string choices(const std::string& name_text, const std::string& content) {
+  return "<div class=\"choices\" data-name=\"" + html(name_text) + "\">\n" + content + "</div>\n";
+}
+
+std::string choice(const std::string& name_text, const std::string& content, bool shown_first) {
+  return "<div class=\"choice\" data-name=\"" + html(name_text) + "\"" + (shown_first ? " data-first" : "") +
+         "><h3>" + html(name_text) + "</h3>\n" + content + "</div>\n";
+}
+
+std::string table_around(const std::string& style, const std::string& caption,
+                         const std::vector<Column>& columns, const std::string& body) {
   const bool sortable = style.find("sortable") != std::string::npos;
   std::string content = "<div class=\"scroll\"><table class=\"wide " + style + "\">\n<caption><span>" +
                         caption + "</span></caption>\n<thead><tr>";
@@ -58,14 +67,22 @@ std::string table(const std::string& style, const std::string& caption, const st
     content += "<th scope=\"col\" class=\"" + column.style + "\">" +
                (has_button ? "<button type=\"button\">" + column.head + "</button>" : column.head) + "</th>";
   }
-  content += "</tr></thead>\n<tbody>\n";
+  return content + "</tr></thead>\n<tbody>\n" + body + "</tbody>\n</table></div>\n";
+}
+
+std::string table(const std::string& style, const std::string& caption, const std::vector<Column>& columns,
+                  const std::vector<Row>& rows, bool by_attack) {
+  std::string body;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const bool follows = by_attack && i > 0 && same_attack(rows[i - 1], rows[i]);
-    content += std::string("<tr class=\"") + (follows ? "follows" : "leads") + "\">";
-    for (const Column& column : columns) content += column.cell(rows[i]);
-    content += "</tr>\n";
+    const Cell& cell = rows[i].first();
+    body += std::string("<tr class=\"") + (follows ? "follows" : "leads") + "\" data-attack=\"" +
+            html(cell.attack) + "\" data-rate=\"" + (cell.rate ? share_text(cell.rate) : "") +
+            "\" data-defense=\"" + html(cell.defense) + "\">";
+    for (const Column& column : columns) body += column.cell(rows[i]);
+    body += "</tr>\n";
   }
-  return content + "</tbody>\n</table></div>\n";
+  return table_around(style, caption, columns, body);
 }
 
 Failure asr_failure(const Row& row) { return failure(row, asr_fails, "▲", "ASR too high"); }
@@ -86,6 +103,8 @@ std::string figure_cell(const std::string& label, const Measure& measure, int de
   }
   cell += fixed(mean, decimals);
   if (deviation) cell += " <span class=\"deviation\">± " + fixed(*deviation, decimals) + "</span>";
+  const std::string interval = interval_text(measure, decimals);
+  if (!interval.empty()) cell += "<small class=\"interval\">" + interval + "</small>";
   if (!detail.empty()) cell += "<small>" + detail + "</small>";
   if (failure.cells > 0 && failure.cells < measure.values.size()) {
     cell += "<small>fails in " + std::to_string(failure.cells) + " of " +

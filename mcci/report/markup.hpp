@@ -21,6 +21,11 @@ std::string with_detail(const std::string& name_text, const std::string& detail_
 // A row's names in one line; data set and network only if they vary over `rows`.
 std::string row_title(const std::vector<Row>& rows, const Row& row);
 
+// Its children are alternatives, of which page.js shows one at a time and offers the others; paper and
+// browsers without scripts get all. Each is a choice(); one alone is shown as it is.
+std::string choices(const std::string& name_text, const std::string& content);
+std::string choice(const std::string& name_text, const std::string& content, bool shown_first = false);
+
 struct Column {
   std::string head;
   std::string style;                            // classes of the head's cell
@@ -31,6 +36,9 @@ struct Column {
 // narrow screens. Rows that follow one of the same attack are marked as such if `by_attack`.
 std::string table(const std::string& style, const std::string& caption, const std::vector<Column>& columns,
                   const std::vector<Row>& rows, bool by_attack = false);
+// The same around a body of <tr> elements; the columns' `cell` is not asked.
+std::string table_around(const std::string& style, const std::string& caption,
+                         const std::vector<Column>& columns, const std::string& body);
 
 // A figure of merit: its mean over the seeds, deviation and `detail`, marked where cells of the row fail by
 // it.

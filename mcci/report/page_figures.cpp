@@ -5,6 +5,7 @@
 #include "mcci/report/chart.hpp"
 #include "mcci/report/format.hpp"
 #include "mcci/report/markup.hpp"
+#include "mcci/report/scatter_chart.hpp"
 
 namespace mcci::report {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 // Up to this side an image is shown pixel by pixel; larger ones are smoothed by the browser.
 constexpr std::int64_t pixelated_side = 128;
 constexpr std::size_t max_suspects = 60;
-constexpr std::size_t max_open_curves = 6;
+constexpr std::size_t max_open_curves = 6, max_open_examples = 12, max_open_histograms = 6;
+constexpr std::size_t max_open_embeddings = 3;
 
 std::string image_tag(ImageFolder& folder, const std::string& path, const std::string& description_text) {
   const Image image = folder.load(path);
@@ -68,6 +70,23 @@ std::string suspect_item(const Suspect& suspect, ImageFolder& folder) {
   return item + "</li>\n";
 }
 
+std::string legend(const std::vector<std::pair<std::string, std::string>>& styles_and_names) {
+  std::string content = "<ul class=\"legend\">";
+  for (const auto& [style, name] : styles_and_names) content += "<li>" + legend_key(style) + name + "</li>";
+  return content + "</ul>\n";
+}
+
+std::string histogram_figure(const Histogram& histogram) {
+  std::vector<std::pair<std::string, std::string>> groups;
+  for (std::size_t i = 0; i < histogram.series.size(); ++i) {
+    const HistogramSeries& series = histogram.series[i];
+    groups.emplace_back(group_style(i), html(series.name) + ", n = " + with_separators(total(series)));
+  }
+  return "<figure class=\"histogram\"><figcaption><b>" + html(histogram.title) + "</b></figcaption>" +
+         histogram_chart(histogram) + "<p class=\"axis-name\">" + html(histogram.x_label) + "</p>\n" +
+         legend(groups) + "</figure>\n";
+}
+
 std::string phase_list(const Row& row) {
   const std::vector<Phase> found = phases(row.first().history);
   if (found.size() < 2) return "";
@@ -80,10 +99,24 @@ std::string phase_list(const Row& row) {
   return "<br><small>Phases: " + list + "</small>";
 }
 
-std::string legend(const std::vector<std::pair<std::string, std::string>>& styles_and_names) {
-  std::string content = "<ul class=\"legend\">";
-  for (const auto& [style, name] : styles_and_names) content += "<li>" + legend_key(style) + name + "</li>";
-  return content + "</ul>\n";
+// One fold an attack, and in it one a training.
+std::string folded_by_attack(const std::vector<std::string>& attacks, const std::vector<std::string>& titles,
+                             const std::vector<std::string>& figures) {
+  std::vector<std::string> names = attacks;
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  std::string content;
+  for (const std::string& name : names) {
+    std::string trainings;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < figures.size(); ++i) {
+      if (attacks[i] != name) continue;
+      ++count;
+      trainings += folded(titles[i], "<figure class=\"curves\"><figcaption>" + figures[i]);
+    }
+    content += folded(html(name) + ": " + plural(count, "training"), trainings);
+  }
+  return "<div class=\"many\">\n" + content + "</div>\n";
 }
 
 }  // namespace
@@ -109,35 +142,37 @@ std::string trigger_section(const Result& result, ImageFolder& folder) {
 }
 
 std::string example_section(const Result& result, ImageFolder& folder) {
-  std::string content;
-  for (const Example& example : result.examples) content += example_item(example, folder);
-  if (content.empty()) return "";
+  if (result.examples.empty()) return "";
+  const auto list = [&](std::size_t from, std::size_t to) {
+    std::string items;
+    for (std::size_t i = from; i < to; ++i) items += example_item(result.examples[i], folder);
+    return "<ul class=\"examples\">\n" + items + "</ul>\n";
+  };
+  const std::size_t count = result.examples.size(), open = std::min(count, max_open_examples);
+  std::string content = list(0, open);
+  if (open < count) content += folded(plural(count - open, "more image"), list(open, count));
   return section(
       "What the models say",
       captioned("Predictions for single test images and their probabilities: <span class=\"meant\">✓"
                 "</span> the image’s own class, <span class=\"wanted\">▲</span> the class the "
                 "attacker wants.",
-                "<ul class=\"examples\">\n" + content + "</ul>\n"));
+                content));
 }
 
 std::string histogram_section(const Result& result) {
-  std::string content;
-  for (const Histogram& histogram : result.histograms) {
-    std::vector<std::pair<std::string, std::string>> groups;
-    for (std::size_t i = 0; i < histogram.series.size(); ++i) {
-      const HistogramSeries& series = histogram.series[i];
-      groups.emplace_back(group_style(i), html(series.name) + ", n = " + with_separators(total(series)));
-    }
-    content += "<figure class=\"histogram\"><figcaption><b>" + html(histogram.title) + "</b></figcaption>" +
-               histogram_chart(histogram) + "<p class=\"axis-name\">" + html(histogram.x_label) + "</p>\n" +
-               legend(groups) + "</figure>\n";
-  }
-  if (content.empty()) return "";
+  if (result.histograms.empty()) return "";
+  const auto figures = [&](std::size_t from, std::size_t to) {
+    std::string content;
+    for (std::size_t i = from; i < to; ++i) content += histogram_figure(result.histograms[i]);
+    return "<div class=\"figures\">\n" + content + "</div>\n";
+  };
+  const std::size_t count = result.histograms.size(), open = std::min(count, max_open_histograms);
+  std::string content = figures(0, open);
+  if (open < count) content += folded(plural(count - open, "more histogram"), figures(open, count));
   return section(
       "Suspicion of training images",
-      captioned("How the training images are distributed; each group is drawn as shares of its own "
-                "size.",
-                "<div class=\"figures\">\n" + content + "</div>\n"));
+      captioned("How the training images are distributed; each group is drawn as shares of its own size.",
+                content));
 }
 
 std::string suspect_section(const Result& result, ImageFolder& folder) {
@@ -153,18 +188,60 @@ std::string suspect_section(const Result& result, ImageFolder& folder) {
                  captioned(caption, "<ul class=\"suspects\">\n" + content + "</ul>\n"));
 }
 
+std::string embedding_section(const Result& result) {
+  std::string content;
+  const bool many = result.embeddings.size() > max_open_embeddings;
+  for (const Embedding& embedding : result.embeddings) {
+    std::string panels;
+    for (const EmbeddingPanel& panel : embedding.panels) {
+      const std::string chart = scatter_chart(embedding, panel);
+      if (chart.empty()) continue;
+      panels += "<figure><figcaption>" + html(panel.name) + "</figcaption>" + chart + "</figure>\n";
+    }
+    if (panels.empty()) continue;
+    std::string legend = "<ul class=\"legend\">";
+    for (std::size_t group = 0; group < embedding.groups.size(); ++group) {
+      legend += "<li>" + scatter_key(embedding, group) + html(embedding.groups[group]) + "</li>";
+    }
+    legend += "</ul>\n";
+    std::string method = embedding.method == "pca" ? "PCA" : html(embedding.method);
+    if (!embedding.explained.empty()) {
+      method += ", the axes explain " + share_text(embedding.explained[0]) + " and " +
+                share_text(embedding.explained[1]) + " of the variance";
+    }
+    const std::string drawn = legend + "<div class=\"multiples\">\n" + panels +
+                              "</div>\n<p class=\"small muted\">" + method + ".</p>\n";
+    content +=
+        many ? choice(embedding.title, drawn)
+             : "<figure class=\"embedding\"><h3>" + html(embedding.title) + "</h3>\n" + drawn + "</figure>\n";
+  }
+  if (content.empty()) return "";
+  return section(
+      "Embeddings",
+      captioned("Feature vectors of single samples projected to the plane; clean samples are dots, "
+                "poisoned ones crosses. The panels of a training share one plane and one scale.",
+                many ? choices("training", content) : content));
+}
+
 std::string training_section(const std::vector<Row>& rows) {
-  std::string open, closed;
-  std::size_t drawn = 0;
+  std::vector<std::string> figures, titles, attacks;
   for (const Row& row : rows) {
     const std::string charts = accuracy_chart(row) + loss_chart(row);
     if (charts.empty()) continue;
-    std::string& place = drawn++ < max_open_curves ? open : closed;
-    place += "<figure class=\"curves\"><figcaption><b>" + row_title(rows, row) + "</b>, seed " + row.seeds() +
-             phase_list(row) + "</figcaption><div class=\"figures\">\n" + charts + "</div></figure>\n";
+    titles.push_back("<b>" + row_title(rows, row) + "</b>, seed " + row.seeds());
+    attacks.push_back(row.first().attack);
+    figures.push_back(phase_list(row) + "</figcaption><div class=\"figures\">\n" + charts +
+                      "</div></figure>\n");
   }
-  if (open.empty()) return "";
-  if (!closed.empty()) closed = folded(plural(drawn - max_open_curves, "more training"), closed);
+  if (figures.empty()) return "";
+  std::string content;
+  if (figures.size() <= max_open_curves) {
+    for (std::size_t i = 0; i < figures.size(); ++i) {
+      content += "<figure class=\"curves\"><figcaption>" + titles[i] + figures[i];
+    }
+  } else {
+    content = folded_by_attack(attacks, titles, figures);
+  }
   return section(
       "Training",
       captioned(
@@ -175,7 +252,7 @@ std::string training_section(const std::vector<Row>& rows) {
                   {"pa", "PA"},
                   {"asr", "ASR"},
                   {"loss", "training loss"}}) +
-              open + closed));
+              content));
 }
 
 }  // namespace mcci::report

@@ -13,6 +13,7 @@ std::string trigger_section(const Result& result, ImageFolder& folder);
 std::string example_section(const Result& result, ImageFolder& folder);
 std::string histogram_section(const Result& result);
 std::string suspect_section(const Result& result, ImageFolder& folder);
+std::string embedding_section(const Result& result);
 std::string training_section(const std::vector<Row>& rows);
 
 }  // namespace mcci::report

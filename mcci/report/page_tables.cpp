@@ -36,8 +36,10 @@ Column share_column(const std::string& name, std::optional<double> Cell::*figure
 Column time_column() {
   return {"time", "number", [](const Row& row) {
             const std::optional<double> seconds = row.measure(&Cell::seconds).mean();
+            const std::optional<double> mib = row.measure(&Cell::peak_memory_mib).mean();
             return "<td class=\"number\" data-label=\"time\" data-value=\"" +
-                   (seconds ? fixed(*seconds, 3) : "") + "\">" + seconds_text(seconds) + "</td>";
+                   (seconds ? fixed(*seconds, 3) : "") + "\">" + seconds_text(seconds) +
+                   (mib ? "<small>" + memory_text(mib) + "</small>" : "") + "</td>";
           }};
 }
 
@@ -52,6 +54,23 @@ Column title_column(const std::vector<Row>& rows, const std::string& head) {
           [&rows](const Row& row) { return heading_cell(row_title(rows, row), row.first().attack); }};
 }
 
+// The oracle is the undefended model trained on the clean set, on the same triggered images.
+Column oracle_column() {
+  return {"PA / oracle", "number", [](const Row& row) {
+            const std::optional<double> oracle = row.measure(&Cell::oracle_pa).mean();
+            return figure_cell("PA / oracle", row.measure(&Cell::pa_over_oracle), 3,
+                               oracle ? "of " + fixed(*oracle, 1) : "");
+          }};
+}
+
+// A defense and, marked, the seeds for which its training failed.
+std::string defense_cell(const Row& row) {
+  const std::string failed = error_detail(row);
+  return name_cell(with_detail(row.first().defense, defense_detail(row)) +
+                       (failed.empty() ? "" : "<small class=\"wanted\">✕ " + failed + "</small>"),
+                   row.first().defense, "defense");
+}
+
 std::vector<Column> result_columns(const std::vector<Row>& rows) {
   const auto named = [](const std::string& head, std::string Cell::*name) {
     return Column{head, "",
@@ -64,17 +83,15 @@ std::vector<Column> result_columns(const std::vector<Row>& rows) {
                      }});
   if (varies(rows, &Cell::dataset)) columns.push_back(named("data set", &Cell::dataset));
   if (varies(rows, &Cell::model)) columns.push_back(named("network", &Cell::model));
-  columns.push_back({"defense", "", [](const Row& row) {
-                       return name_cell(with_detail(row.first().defense, defense_detail(row)),
-                                        row.first().defense, "defense");
-                     }});
+  columns.push_back({"defense", "", defense_cell});
   columns.push_back(seed_column());
   add_figures_of_merit(columns);
   columns.push_back(
       {"<span class=\"hidden\">CA, ASR and PA drawn from 0 to 100</span><span class=\"scale\" "
        "aria-hidden=\"true\"><span>0</span><span>50</span><span>100</span></span>",
        "range", [](const Row& row) { return "<td class=\"range\">" + strip_chart(row) + "</td>"; }});
-  if (any(rows, &Cell::pa_over_oracle)) columns.push_back(share_column("PA / oracle", &Cell::pa_over_oracle));
+  if (any(rows, &Cell::pa_over_oracle)) columns.push_back(oracle_column());
+  if (any(rows, &Cell::der)) columns.push_back(share_column("DER", &Cell::der));
   if (any(rows, &Cell::auroc)) columns.push_back(share_column("AUROC", &Cell::auroc));
   columns.push_back(time_column());
   return columns;
@@ -90,22 +107,45 @@ std::string notes(const Result& result, const std::vector<Row>& rows) {
   const auto note = [&](const std::string& name, const std::string& meaning) {
     if (!meaning.empty()) content += "<dt>" + name + "</dt><dd>" + meaning + "</dd>\n";
   };
-  note("CA", html(result.ca_convention));
-  note("ASR", html(result.asr_convention));
-  note("PA", html(result.pa_convention));
+  const auto counted = [&](const std::string& convention, std::optional<Count> Cell::*count) {
+    const std::string total = total_text(rows, count);
+    return html(convention) + (convention.empty() || total.empty() ? "" : ", of " + total + " images");
+  };
+  note("CA", counted(result.ca_convention, &Cell::ca_count));
+  note("ASR", counted(result.asr_convention, &Cell::asr_count));
+  note("PA", counted(result.pa_convention, &Cell::pa_count));
   if (any(rows, &Cell::pa_over_oracle)) {
-    note("PA / oracle", "PA over the accuracy, on the same images, of a model trained on the clean set");
+    note("PA / oracle",
+         "PA over the accuracy, on the same triggered images, of the undefended model trained on the clean "
+         "set; "
+         "below, smaller, that accuracy in percent");
+  }
+  if (any(rows, &Cell::der)) {
+    note(
+        "DER",
+        "defense effectiveness rate, (max(0, ΔASR) − max(0, ΔCA) + 1) / 2 with the drops from the undefended "
+        "model as shares; 0.5: nothing gained");
   }
   if (any(rows, &Cell::auroc)) {
     note("AUROC", "of the suspicion of training images against the truth; 0.5 is chance");
   }
+  if (any(rows, &Cell::peak_memory_mib)) note("time", "of the training; below, smaller, its peak of memory");
   note("▲ ▼", "ASR above " + fixed(asr_limit, 0) + " %; PA more than " + fixed(pa_gap_limit, 0) +
                   " points below CA");
   if (several_seeds(rows)) {
-    note("±", "mean and sample standard deviation over the seeds; below, smaller, the single values");
+    note("±",
+         "mean and sample standard deviation over the seeds; below, smaller, half the 95 % interval of the "
+         "mean "
+         "(Student’s t) and the single values");
   }
   if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return !row.implanted(); })) {
-    note("did not implant", "without a defense, too, ASR stays below 50 %: a low ASR is no merit here");
+    note("did not implant",
+         "without a defense, too, ASR stays below 50 %: a low ASR is no merit here, and no average over "
+         "attacks "
+         "counts the row");
+  }
+  if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.errors() > 0; })) {
+    note("✕ failed", "trainings that ended in an error; figures are of the other seeds");
   }
   return content + "</dl>\n";
 }
@@ -119,6 +159,7 @@ std::string single_runs(const std::vector<Row>& rows) {
   }
   std::vector<Column> columns = {title_column(rows, "run"), seed_column()};
   add_figures_of_merit(columns);
+  if (any(rows, &Cell::der)) columns.push_back(share_column("DER", &Cell::der));
   columns.push_back(share_column("AUROC", &Cell::auroc));
   columns.push_back(time_column());
   return folded("Single runs", table("sortable cards", "The runs behind the means.", columns, runs));
@@ -193,12 +234,28 @@ std::string configuration(const std::vector<Row>& rows) {
 
 std::string results_section(const Result& result, const std::vector<Row>& rows) {
   if (!any(rows, &Cell::ca) && !any(rows, &Cell::asr) && !any(rows, &Cell::pa)) return "";
-  return section("Results",
-                 table("sortable cards results",
-                       "Accuracy on clean test images (CA), success of the attack (ASR) and accuracy on "
-                       "triggered test images (PA), in percent.",
-                       result_columns(rows), rows, true) +
-                     notes(result, rows));
+  const std::string content =
+      table("sortable cards results",
+            "Accuracy on clean test images (CA), success of the attack (ASR) and accuracy on triggered test "
+            "images (PA), in percent.",
+            result_columns(rows), rows, true);
+  if (!is_large(rows)) return section("Results", content + notes(result, rows));
+  return section("Results", notes(result, rows) + folded("All " + plural(rows.size(), "row"), content));
+}
+
+std::string error_section(const std::vector<Row>& rows) {
+  std::vector<Row> failed;
+  for (const Row& row : rows) {
+    for (const Cell* cell : row.cells) {
+      if (!cell->error.empty()) failed.push_back({{cell}, row.distinction});
+    }
+  }
+  if (failed.empty()) return "";
+  const Column message = {"error", "", [](const Row& row) {
+                            return name_cell(html(row.first().error), row.first().error, "message");
+                          }};
+  return section("Trainings that failed", table("sortable cards errors", "Cells without figures, and why.",
+                                                {title_column(rows, "run"), seed_column(), message}, failed));
 }
 
 std::string detection_section(const std::vector<Row>& rows) {
@@ -218,14 +275,15 @@ std::string detection_section(const std::vector<Row>& rows) {
                                        decimals);
                   }};
   };
-  return section(
-      "Poisoned training images found",
+  const std::string content =
       table("sortable cards", "Training images flagged at the default threshold of suspicion.",
             {title_column(found, "training set and defense"), column("flagged", 0, &Detected::flagged),
-             column("precision", 3, &Detected::precision), column("recall", 3, &Detected::recall),
+             column("precision", 3, &Detected::precision), column("recall (TPR)", 3, &Detected::recall),
              column("false positive rate", 4, &Detected::false_positive_rate),
-             column("threshold", 3, &Detected::threshold)},
-            found));
+             column("threshold", 3, &Detected::threshold), share_column("AUROC", &Cell::auroc)},
+            found);
+  return section("Poisoned training images found",
+                 is_large(found) ? folded("All " + plural(found.size(), "row"), content) : content);
 }
 
 std::string details(const Result& result, const std::vector<Row>& rows) {

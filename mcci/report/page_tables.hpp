@@ -9,6 +9,8 @@
 namespace mcci::report {
 
 std::string results_section(const Result& result, const std::vector<Row>& rows);
+// The cells without a model, with their messages.
+std::string error_section(const std::vector<Row>& rows);
 std::string detection_section(const std::vector<Row>& rows);
 // Folded: the runs behind the means, accuracy by class, configuration, environment, command.
 std::string details(const Result& result, const std::vector<Row>& rows);

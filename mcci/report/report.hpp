@@ -19,11 +19,17 @@ std::string render_html(const Json& json, const std::filesystem::path& base_fold
 // Reads a result of at most 64 MiB and writes its page atomically.
 void write_report(const std::filesystem::path& result_path, const std::filesystem::path& html_path);
 
-// One table over the cells of all results, for README.md and docs/results.md: GitHub Markdown, ends with a
-// newline.
+// Tables over the cells of all results, each cell once, ending with a newline.
+// One row for all seeds, for README.md and docs/results.md: GitHub Markdown.
 std::string render_markdown_table(const std::vector<Json>& results);
+// Attack by defense, CA, ASR and PA with their deviations: LaTeX, which needs the package booktabs.
+std::string render_latex_table(const std::vector<Json>& results);
+// One line a cell with all its figures, after a line of names: CSV as in RFC 4180; what is undefined is
+// empty.
+std::string render_csv(const std::vector<Json>& results);
 
-// A section for each result: its table, the command and the environment that made it, and what was counted.
+// Attack by defense over all results, where they hold two attacks or more; then a section for each result:
+// its table, the command and the environment that made it, and what was counted.
 std::string render_markdown_page(const std::vector<Json>& results);
 
 // The result's title and one aligned line per cell, and per mean over seeds, for a terminal (UTF-8).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -14,6 +15,8 @@ constexpr const char* schema = "mcci.result/1";
 // Far beyond any figure that makes sense, and far enough from overflow to be drawn.
 constexpr double unbounded = 1e30;
 constexpr double max_count = 1e12;
+// A page with more points than these could not be read, and hardly opened.
+constexpr std::size_t max_groups = 64, max_panels = 16, max_points = 1'000'000;
 
 // One object of the document together with its place in it, so that every error says where it stands.
 class Object {
@@ -167,8 +170,38 @@ Json parse_config(const Object& config) {
   return config.json();
 }
 
+void parse_figures(const Object& object, Cell& cell) {
+  cell.ca = percent(object, "ca");
+  cell.asr = percent(object, "asr");
+  cell.pa = percent(object, "pa");
+  cell.oracle_pa = percent(object, "oracle_pa");
+  cell.pa_over_oracle = object.optional_number("pa_over_oracle", 0, unbounded);
+  cell.der = share(object, "der");
+  cell.auroc = share(object, "auroc");
+  cell.seconds = object.optional_number("seconds", 0, unbounded);
+  cell.peak_memory_mib = object.optional_number("peak_memory_mib", 0, unbounded);
+  if (!object.at("counts").is_null()) {
+    const Object counts = object.object("counts");
+    cell.ca_count = parse_count(counts, "ca");
+    cell.asr_count = parse_count(counts, "asr");
+    cell.pa_count = parse_count(counts, "pa");
+    cell.oracle_pa_count = parse_count(counts, "oracle_pa");
+  }
+  cell.classes = object.texts("classes");
+  cell.per_class_ca = object.numbers("per_class_ca", 0, 100);
+  if (!cell.per_class_ca.empty() && cell.per_class_ca.size() != cell.classes.size()) {
+    object.fail("per_class_ca", "as long as 'classes'");
+  }
+  if (!object.at("detection").is_null()) cell.detection = parse_detection(object.object("detection"));
+  object.for_each("history", [&](const Json& element, const std::string& place) {
+    cell.history.push_back(parse_epoch({element, place}));
+  });
+}
+
 Cell parse_cell(const Object& object) {
   Cell cell;
+  cell.id = object.optional_text("id");
+  cell.error = object.optional_text("error");
   cell.dataset = object.text("dataset");
   cell.attack = object.text("attack");
   cell.attack_preset = object.optional_text("attack_preset");
@@ -178,29 +211,9 @@ Cell parse_cell(const Object& object) {
   cell.rate = share(object, "rate");
   cell.rate_of_target_class = share(object, "rate_of_target_class");
   cell.seed = object.integer("seed", 0);
-  cell.ca = percent(object, "ca");
-  cell.asr = percent(object, "asr");
-  cell.pa = percent(object, "pa");
-  cell.pa_over_oracle = object.optional_number("pa_over_oracle", 0, unbounded);
-  cell.auroc = share(object, "auroc");
-  cell.seconds = object.optional_number("seconds", 0, unbounded);
   cell.implanted = object.optional_flag("implanted");
-  if (!object.at("counts").is_null()) {
-    const Object counts = object.object("counts");
-    cell.ca_count = parse_count(counts, "ca");
-    cell.asr_count = parse_count(counts, "asr");
-    cell.pa_count = parse_count(counts, "pa");
-  }
-  cell.classes = object.texts("classes");
-  cell.per_class_ca = object.numbers("per_class_ca", 0, 100);
-  if (!cell.per_class_ca.empty() && cell.per_class_ca.size() != cell.classes.size()) {
-    object.fail("per_class_ca", "as long as 'classes'");
-  }
-  if (!object.at("detection").is_null()) cell.detection = parse_detection(object.object("detection"));
   if (!object.at("config").is_null()) cell.config = parse_config(object.object("config"));
-  object.for_each("history", [&](const Json& element, const std::string& place) {
-    cell.history.push_back(parse_epoch({element, place}));
-  });
+  if (cell.error.empty()) parse_figures(object, cell);
   return cell;
 }
 
@@ -250,6 +263,48 @@ Histogram parse_histogram(const Object& object) {
   return histogram;
 }
 
+EmbeddingPanel parse_panel(const Object& object, std::size_t groups) {
+  EmbeddingPanel panel{object.text("name"), {}};
+  object.for_each("points", [&](const Json& element, const std::string& place) {
+    const Object point(element, place);
+    const auto group = static_cast<std::uint64_t>(point.integer("group", 0));
+    if (group >= groups) point.fail("group", "an index into 'groups'");
+    panel.points.push_back({point.number("x", -unbounded, unbounded),
+                            point.number("y", -unbounded, unbounded), static_cast<std::size_t>(group)});
+  });
+  return panel;
+}
+
+Embedding parse_embedding(const Object& object) {
+  Embedding embedding{object.text("title"), object.text("method"), {}, object.texts("groups"), {}};
+  for (const std::optional<double>& explained : object.numbers("explained", 0, 1)) {
+    embedding.explained.push_back(explained.value_or(0));
+  }
+  if (!embedding.explained.empty() && embedding.explained.size() != 2) {
+    object.fail("explained", "empty or two shares");
+  }
+  if (embedding.groups.size() > max_groups) {
+    object.fail("groups", "at most " + std::to_string(max_groups) + " names");
+  }
+  object.for_each("panels", [&](const Json& element, const std::string& place) {
+    embedding.panels.push_back(parse_panel({element, place}, embedding.groups.size()));
+  });
+  if (embedding.panels.size() > max_panels) {
+    object.fail("panels", "at most " + std::to_string(max_panels) + " panels");
+  }
+  return embedding;
+}
+
+void parse_embeddings(const Object& figures, Result& result) {
+  std::size_t points = 0;
+  figures.for_each("embeddings", [&](const Json& element, const std::string& place) {
+    result.embeddings.push_back(parse_embedding({element, place}));
+    for (const EmbeddingPanel& panel : result.embeddings.back().panels) points += panel.points.size();
+    if (points > max_points)
+      figures.fail("embeddings", "of at most " + std::to_string(max_points) + " points in all");
+  });
+}
+
 void parse_environment(const Object& environment, Result& result) {
   for (const auto& item : environment.json().items()) {
     if (item.value().is_structured()) environment.fail(item.key(), "a string, a number or a flag");
@@ -294,7 +349,17 @@ Result parse_result(const Json& json, const std::string& where) {
   figures.for_each("histograms", [&](const Json& element, const std::string& place) {
     result.histograms.push_back(parse_histogram({element, place}));
   });
+  parse_embeddings(figures, result);
   return result;
+}
+
+std::vector<Cell> parse_cells(const std::vector<Json>& results) {
+  std::vector<Cell> cells;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    Result result = parse_result(results[i], "result " + std::to_string(i + 1));
+    std::move(result.cells.begin(), result.cells.end(), std::back_inserter(cells));
+  }
+  return cells;
 }
 
 }  // namespace mcci::report

@@ -28,15 +28,17 @@ struct Detected {
   std::optional<double> precision, recall, false_positive_rate, threshold;
 };
 
-// One trained model.
+// One trained model. Where `error` is not empty there is none: it says why, and no figure is defined.
 struct Cell {
+  std::string id, error;
   std::string dataset, attack, attack_preset, model, defense, preset;
   std::optional<double> rate, rate_of_target_class;  // [0,1]
   std::int64_t seed = 0;
   std::optional<double> ca, asr, pa;  // percent in [0,100]
-  std::optional<double> pa_over_oracle, auroc, seconds;
+  std::optional<double> oracle_pa;    // percent in [0,100]
+  std::optional<double> pa_over_oracle, der, auroc, seconds, peak_memory_mib;
   std::optional<bool> implanted;
-  std::optional<Count> ca_count, asr_count, pa_count;
+  std::optional<Count> ca_count, asr_count, pa_count, oracle_pa_count;
   std::vector<std::string> classes;
   std::vector<std::optional<double>> per_class_ca;  // percent, in order of `classes`
   std::optional<Detected> detection;
@@ -76,6 +78,24 @@ struct Histogram {
   std::vector<HistogramSeries> series;
 };
 
+struct EmbeddedPoint {
+  double x = 0, y = 0;
+  std::size_t group = 0;  // an index into Embedding::groups
+};
+
+struct EmbeddingPanel {
+  std::string name;
+  std::vector<EmbeddedPoint> points;
+};
+
+// Feature vectors of the same samples before and after an intervention, projected to the plane.
+struct Embedding {
+  std::string title, method;
+  std::vector<double> explained;  // shares of the variance, one for each axis, or empty
+  std::vector<std::string> groups;
+  std::vector<EmbeddingPanel> panels;
+};
+
 struct Result {
   std::string title, created, command;
   std::vector<std::pair<std::string, std::string>> environment;  // name, value
@@ -85,10 +105,14 @@ struct Result {
   std::vector<Example> examples;
   std::vector<Suspect> suspects;
   std::vector<Histogram> histograms;
+  std::vector<Embedding> embeddings;
 };
 
 // `where` names the file in errors.
 // Errors: data for another schema, a missing key, a wrong type or a number out of its range.
 Result parse_result(const Json& json, const std::string& where);
+
+// The cells of all results, called "result 1" and so on in errors.
+std::vector<Cell> parse_cells(const std::vector<Json>& results);
 
 }  // namespace mcci::report

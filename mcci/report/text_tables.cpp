@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "mcci/report/comparison.hpp"
 #include "mcci/report/format.hpp"
 #include "mcci/report/report.hpp"
 #include "mcci/report/result.hpp"
@@ -47,7 +48,12 @@ Names names_of(const std::vector<Row>& rows) {
   add("data set", true, [](const Row& row) { return row.first().dataset; });
   add("model", true, [](const Row& row) { return row.first().model; });
   add("attack", true, [](const Row& row) { return bracketed(row.first().attack, attack_detail(row)); });
-  add("defense", false, [](const Row& row) { return bracketed(row.first().defense, defense_detail(row)); });
+  add("defense", false, [](const Row& row) {
+    std::string detail = defense_detail(row);
+    const std::string failed = error_detail(row);
+    if (!failed.empty()) detail += (detail.empty() ? "" : ", ") + failed;
+    return bracketed(row.first().defense, detail);
+  });
   return names;
 }
 
@@ -55,10 +61,47 @@ std::string marked(const std::string& value, bool fails, const std::string& alar
   return fails ? value + " " + alarm : value;
 }
 
-std::string limits() {
+std::string limits(const std::vector<Row>& rows) {
+  const bool has_intervals = std::any_of(rows.begin(), rows.end(), [](const Row& row) {
+    return row.measure(&Cell::ca).interval() || row.measure(&Cell::asr).interval();
+  });
   return "▲ ASR above " + report::fixed(report::asr_limit, 0) + " %, ▼ PA more than " +
          report::fixed(report::pa_gap_limit, 0) +
-         " points below CA; ± is the sample standard deviation over seeds.";
+         " points below CA; ± is the sample standard deviation over seeds" +
+         (has_intervals ? ", 95 % half the confidence interval of the mean (Student's t)." : ".");
+}
+
+// A figure that is shown where any row has it.
+struct Extra {
+  const char* name;
+  std::optional<double> Cell::*figure;
+  int decimals;
+};
+
+std::vector<Extra> extras_of(const std::vector<Row>& rows) {
+  std::vector<Extra> extras;
+  for (const Extra& extra : {Extra{"PA/oracle", &Cell::pa_over_oracle, 3}, Extra{"DER", &Cell::der, 3},
+                             Extra{"MiB", &Cell::peak_memory_mib, 0}}) {
+    if (report::any(rows, extra.figure)) extras.push_back(extra);
+  }
+  return extras;
+}
+
+std::string run_of(const Cell& cell) {
+  std::string rate = cell.rate.value_or(0) > 0 ? ", " + report::share_text(cell.rate) : "";
+  return cell.attack + rate + ", " + bracketed(cell.defense, cell.preset) + ", seed " +
+         std::to_string(cell.seed);
+}
+
+// "run: message" for each cell without a model.
+std::vector<std::string> errors_of(const std::vector<Row>& rows) {
+  std::vector<std::string> errors;
+  for (const Row& row : rows) {
+    for (const Cell* cell : row.cells) {
+      if (!cell->error.empty()) errors.push_back(run_of(*cell) + ": " + cell->error);
+    }
+  }
+  return errors;
 }
 
 // ------------------------------------------------------------------------------------------------ Markdown
@@ -68,20 +111,24 @@ std::string markdown_figure(const Row& row, std::optional<double> Cell::*figure,
                             const std::string& alarm) {
   const bool failed =
       std::any_of(row.cells.begin(), row.cells.end(), [&](const Cell* cell) { return fails(*cell); });
-  const std::string detail = detail_text(row, figure, count);
+  std::string detail = interval_text(row.measure(figure), 1);
+  const std::string values = detail_text(row, figure, count);
+  if (!values.empty()) detail += (detail.empty() ? "" : "; ") + values;
   return marked(mean_text(row.measure(figure), 1), failed, alarm) +
          (detail.empty() ? "" : "<br><sub>" + detail + "</sub>");
 }
 
 bool never(const Cell&) { return false; }
 
-std::vector<std::string> markdown_row(const std::vector<std::string>& names, const Row& row) {
+std::vector<std::string> markdown_row(const std::vector<std::string>& names, const Row& row,
+                                      const std::vector<Extra>& extras) {
   std::vector<std::string> line;
   for (const std::string& name : names) line.push_back(report::markdown(name));
   line.push_back(row.seeds());
   line.push_back(markdown_figure(row, &Cell::ca, &Cell::ca_count, never, ""));
   line.push_back(markdown_figure(row, &Cell::asr, &Cell::asr_count, report::asr_fails, "▲"));
   line.push_back(markdown_figure(row, &Cell::pa, &Cell::pa_count, report::pa_fails, "▼"));
+  for (const Extra& extra : extras) line.push_back(mean_text(row.measure(extra.figure), extra.decimals));
   line.push_back(mean_text(row.measure(&Cell::auroc), 3));
   line.push_back(report::seconds_text(row.measure(&Cell::seconds).mean()));
   return line;
@@ -99,7 +146,8 @@ std::string with_count(const std::optional<double>& percent, const std::optional
   return bracketed(report::fixed(percent, 1), report::count_text(count));
 }
 
-void append_text_rows(const std::vector<std::string>& names, const Row& row, Grid& grid) {
+void append_text_rows(const std::vector<std::string>& names, const Row& row, const std::vector<Extra>& extras,
+                      Grid& grid) {
   std::vector<std::string> front;
   for (const std::string& name : names) front.push_back(report::plain(name));
   for (const Cell* cell : row.cells) {
@@ -108,17 +156,27 @@ void append_text_rows(const std::vector<std::string>& names, const Row& row, Gri
     line.push_back(with_count(cell->ca, cell->ca_count));
     line.push_back(marked(with_count(cell->asr, cell->asr_count), asr_fails(*cell), "▲"));
     line.push_back(marked(with_count(cell->pa, cell->pa_count), pa_fails(*cell), "▼"));
+    for (const Extra& extra : extras) line.push_back(report::fixed(cell->*extra.figure, extra.decimals));
     line.push_back(report::fixed(cell->auroc, 3));
     line.push_back(report::fixed(cell->seconds, 0));
     grid.push_back(std::move(line));
   }
   if (row.cells.size() < 2) return;
-  front.emplace_back("mean");
-  for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa})
-    front.push_back(mean_text(row.measure(figure), 1));
-  front.push_back(mean_text(row.measure(&Cell::auroc), 3));
-  front.push_back(mean_text(row.measure(&Cell::seconds), 0));
-  grid.push_back(std::move(front));
+  const auto append = [&](const std::string& name, const auto& text_of) {
+    std::vector<std::string> line = front;
+    line.push_back(name);
+    for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa})
+      line.push_back(text_of(row.measure(figure), 1));
+    for (const Extra& extra : extras) line.push_back(text_of(row.measure(extra.figure), extra.decimals));
+    line.push_back(text_of(row.measure(&Cell::auroc), 3));
+    line.push_back(text_of(row.measure(&Cell::seconds), 0));
+    grid.push_back(std::move(line));
+  };
+  append("mean", report::mean_text);
+  append("95 %", [](const report::Measure& measure, int decimals) {
+    const std::optional<double> interval = measure.interval();
+    return interval ? "± " + report::fixed(*interval, decimals) : std::string();
+  });
 }
 
 // In characters: every byte of UTF-8 but the continuing ones begins one.
@@ -144,45 +202,130 @@ std::string aligned(const Grid& grid) {
   return result;
 }
 
+// ------------------------------------------------------------------------------------------- Markdown page
+
+// CA / ASR / PA by attack and defense.
+std::string markdown_grid(const report::Comparison& comparison, const report::Comparison::Grid& grid) {
+  std::vector<std::string> head = {"attack"}, rule = {"---"};
+  for (const std::string& defense : comparison.defenses) {
+    head.push_back(report::markdown(defense));
+    rule.emplace_back("---:");
+  }
+  const auto figures = [](const auto& mean_of) {
+    std::string text;
+    for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa}) {
+      text += (text.empty() ? "" : " / ") + report::fixed(mean_of(figure), 1);
+    }
+    return text;
+  };
+  std::string table = markdown_line(head) + markdown_line(rule);
+  for (std::size_t attack = 0; attack < comparison.attacks.size(); ++attack) {
+    std::vector<std::string> line = {report::markdown(comparison.attacks[attack])};
+    for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+      const Row* row = comparison.at(grid, attack, defense);
+      if (row == nullptr) {
+        line.emplace_back();
+        continue;
+      }
+      const bool failed = row->errors() == row->cells.size();
+      line.push_back((failed ? "failed" : figures([&](auto figure) { return row->measure(figure).mean(); })) +
+                     (row->implanted() ? "" : " †"));
+    }
+    table += markdown_line(line);
+  }
+  std::vector<std::string> last = {"**mean**"};
+  for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+    last.push_back(
+        "**" + figures([&](auto figure) { return comparison.over_attacks(grid, defense, figure).mean(); }) +
+        "**");
+  }
+  return table + markdown_line(last);
+}
+
+std::string markdown_comparison(const std::vector<Json>& results) {
+  const std::vector<Cell> cells = report::parse_cells(results);
+  const std::vector<Row> rows = report::summarise(cells);
+  std::string content;
+  for (const report::Comparison& comparison : report::compare(rows)) {
+    if (comparison.attacks.size() < 2) continue;
+    for (const report::Comparison::Grid& grid : comparison.grids) {
+      content += "### " + report::markdown(comparison.dataset) + ", " + report::markdown(comparison.model) +
+                 (grid.rate ? ", " + report::share_text(grid.rate) + " poisoned" : "") + "\n\n" +
+                 markdown_grid(comparison, grid) + "\n";
+    }
+  }
+  if (content.empty()) return "";
+  return "## Attacks and defenses\n\nCA / ASR / PA in percent, means over the seeds. †: the attack did not "
+         "implant in the undefended model, so the mean over attacks leaves it out.\n\n" +
+         content;
+}
+
+// A title that several results have is told apart by the preset, where each has one.
+std::string heading_of(const std::vector<report::Result>& results, const report::Result& result) {
+  const auto namesakes = std::count_if(results.begin(), results.end(), [&](const report::Result& other) {
+    return other.title == result.title;
+  });
+  const bool one_preset =
+      !result.cells.empty() && std::all_of(result.cells.begin(), result.cells.end(), [&](const Cell& cell) {
+        return cell.preset == result.cells.front().preset;
+      });
+  return namesakes > 1 && one_preset ? bracketed(result.title, result.cells.front().preset) : result.title;
+}
+
+std::string markdown_section(const report::Result& result, const std::string& heading, const Json& json) {
+  std::string table = render_markdown_table({json});
+  if (const std::vector<Row> rows = report::summarise(result.cells); report::is_large(rows)) {
+    table = "<details><summary>All " + std::to_string(rows.size()) + " rows</summary>\n\n" + table +
+            "\n</details>\n";
+  }
+  std::string text = "## " + report::markdown(heading) + "\n\n`" + report::plain(result.command) + "`, " +
+                     report::markdown(result.created) + "\n\n" + table + "\nMeasured with";
+  for (std::size_t e = 0; e < result.environment.size(); ++e) {
+    const auto& [name, value] = result.environment[e];
+    text += (e == 0 ? " " : ", ") + report::markdown(name) + " " + report::markdown(value);
+  }
+  return text + ".\n\n- CA: " + report::markdown(result.ca_convention) +
+         "\n- ASR: " + report::markdown(result.asr_convention) +
+         "\n- PA: " + report::markdown(result.pa_convention) + "\n";
+}
+
 }  // namespace
 
 std::string render_markdown_table(const std::vector<Json>& results) {
-  std::vector<Cell> cells;
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    const report::Result result = report::parse_result(results[i], "result " + std::to_string(i + 1));
-    cells.insert(cells.end(), result.cells.begin(), result.cells.end());
-  }
+  const std::vector<Cell> cells = report::parse_cells(results);
   const std::vector<Row> rows = report::summarise(cells);
   if (rows.empty()) return "No results.\n";
 
   const Names names = names_of(rows);
+  const std::vector<Extra> extras = extras_of(rows);
   std::vector<std::string> head = names.head;
   std::vector<std::string> rule(head.size(), "---");
-  for (const char* figure : {"seeds", "CA %", "ASR %", "PA %", "AUROC", "time"}) {
-    head.emplace_back(figure);
+  const auto add = [&](const std::string& figure) {
+    head.push_back(figure);
     rule.emplace_back("---:");
-  }
+  };
+  for (const char* figure : {"seeds", "CA %", "ASR %", "PA %"}) add(figure);
+  for (const Extra& extra : extras) add(extra.name);
+  for (const char* figure : {"AUROC", "time"}) add(figure);
   std::string table = markdown_line(head) + markdown_line(rule);
   for (std::size_t i = 0; i < rows.size(); ++i)
-    table += markdown_line(markdown_row(names.of_row[i], rows[i]));
-  return table + "\n" + (names.shared.empty() ? "" : "All: " + report::markdown(names.shared) + ". ") +
-         limits() + "\n";
+    table += markdown_line(markdown_row(names.of_row[i], rows[i], extras));
+  table += "\n" + (names.shared.empty() ? "" : "All: " + report::markdown(names.shared) + ". ") +
+           limits(rows) + "\n";
+  const std::vector<std::string> errors = errors_of(rows);
+  if (!errors.empty()) table += "\nFailed:\n\n";
+  for (const std::string& error : errors) table += "- " + report::markdown(error) + "\n";
+  return table;
 }
 
 std::string render_markdown_page(const std::vector<Json>& results) {
-  std::string page;
+  std::vector<report::Result> parsed;
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const report::Result result = report::parse_result(results[i], "result " + std::to_string(i + 1));
-    page += (i == 0 ? "## " : "\n## ") + report::markdown(result.title) + "\n\n`" +
-            report::plain(result.command) + "`, " + report::markdown(result.created) + "\n\n" +
-            render_markdown_table({results[i]}) + "\nMeasured with";
-    for (std::size_t e = 0; e < result.environment.size(); ++e) {
-      const auto& [name, value] = result.environment[e];
-      page += (e == 0 ? " " : ", ") + report::markdown(name) + " " + report::markdown(value);
-    }
-    page += ".\n\n- CA: " + report::markdown(result.ca_convention) +
-            "\n- ASR: " + report::markdown(result.asr_convention) +
-            "\n- PA: " + report::markdown(result.pa_convention) + "\n";
+    parsed.push_back(report::parse_result(results[i], "result " + std::to_string(i + 1)));
+  }
+  std::string page = markdown_comparison(results);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    page += (i == 0 ? "" : "\n") + markdown_section(parsed[i], heading_of(parsed, parsed[i]), results[i]);
   }
   return page;
 }
@@ -195,11 +338,15 @@ std::string render_text_table(const Json& json) {
   const Names names = names_of(rows);
   if (!names.shared.empty()) text += report::plain(names.shared) + "\n";
 
+  const std::vector<Extra> extras = extras_of(rows);
   Grid grid(1, names.head);
-  for (const char* figure : {"seed", "CA %", "ASR %", "PA %", "AUROC", "seconds"})
-    grid.front().emplace_back(figure);
-  for (std::size_t i = 0; i < rows.size(); ++i) append_text_rows(names.of_row[i], rows[i], grid);
-  return text + "\n" + aligned(grid) + "\n" + limits() + "\n";
+  for (const char* figure : {"seed", "CA %", "ASR %", "PA %"}) grid.front().emplace_back(figure);
+  for (const Extra& extra : extras) grid.front().emplace_back(extra.name);
+  for (const char* figure : {"AUROC", "seconds"}) grid.front().emplace_back(figure);
+  for (std::size_t i = 0; i < rows.size(); ++i) append_text_rows(names.of_row[i], rows[i], extras, grid);
+  text += "\n" + aligned(grid) + "\n" + limits(rows) + "\n";
+  for (const std::string& error : errors_of(rows)) text += "failed: " + report::plain(error) + "\n";
+  return text;
 }
 
 }  // namespace mcci

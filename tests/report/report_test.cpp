@@ -2,6 +2,7 @@
 #include "mcci/report/report.hpp"
 
 #include <filesystem>
+#include <sstream>
 #include <sys/stat.h>
 
 #include <gmock/gmock.h>
@@ -23,6 +24,8 @@ using testing::Not;
 const fs::path fixture = fs::path(MCCI_FIXTURES) / "report";
 
 Json sample() { return read_json(fixture / "result.json"); }
+
+Json grid() { return read_json(fixture / "grid.json"); }
 
 Json without_figures(Json result) {
   result.erase("figures");
@@ -65,15 +68,14 @@ TEST(Page, HoldsEveryPartOfTheSample) {
   EXPECT_EQ(occurrences(page, "<img"), 9u);
   EXPECT_EQ(occurrences(page, "src=\"data:image/png;base64,"), 9u);
   EXPECT_EQ(occurrences(page, "class=\"pixels\""), 9u);
-  EXPECT_EQ(occurrences(page, "<svg class=\"chart\""), 10u) << "two a row and two histograms";
+  EXPECT_EQ(occurrences(page, "<svg class=\"chart\""), 11u) << "two a row, two histograms and the time";
   EXPECT_LT(page.size(), 300u << 10);
 }
 
 TEST(Page, IsDeterministic) { EXPECT_EQ(render_html(sample(), fixture), render_html(sample(), fixture)); }
 
 TEST(Page, EscapesEveryTextOfTheResult) {
-  // Every string of the sample but the schema and the figures' files gets markup in it.
-  Json json = sample();
+  // Every string of the samples but the schema and the figures' files gets markup in it.
   const std::function<void(Json&, const std::string&)> poison = [&](Json& node, const std::string& key) {
     const bool is_file = key == "image" || key == "clean" || key == "triggered" || key == "difference" ||
                          key == "spectrum_difference";
@@ -85,11 +87,13 @@ TEST(Page, EscapesEveryTextOfTheResult) {
       for (Json& element : node) poison(element, key);
     }
   };
-  poison(json, "");
-  const std::string page = render_html(json, fixture);
-  EXPECT_EQ(occurrences(page, "<script x"), 0u);
-  EXPECT_EQ(occurrences(page, "<script"), 1u) << "the page's own";
-  EXPECT_GT(occurrences(page, "&lt;script x=&quot;&#39;&gt;&amp;"), 100u);
+  for (Json json : {sample(), grid()}) {
+    poison(json, "");
+    const std::string page = render_html(json, fixture);
+    EXPECT_EQ(occurrences(page, "<script x"), 0u);
+    EXPECT_EQ(occurrences(page, "<script"), 1u) << "the page's own";
+    EXPECT_GT(occurrences(page, "&lt;script x=&quot;&#39;&gt;&amp;"), 100u);
+  }
 }
 
 TEST(Page, NamesOfOptionsAndEnvironmentAreEscapedToo) {
@@ -118,6 +122,33 @@ TEST(Page, ARunWithoutTruthShowsItsTraining) {
   const std::string page = render_html(
       single({{"attack", "unknown"}, {"history", {{{"epoch", 1}, {"phase", "p"}, {"loss", 0.5}}}}}), ".");
   EXPECT_THAT(page, AllOf(Not(HasSubstr("<h2>Results")), HasSubstr("<h2>Training"), HasSubstr("0.500")));
+}
+
+TEST(Page, OfAGridComparesAttacksAndDefenses) {
+  const std::string page = render_html(grid(), fixture);
+  for (const char* part :
+       {"<h2>Attacks and defenses</h2>", "<h2>Trainings that failed</h2>",
+        "<h2>Robustness over the poison rate</h2>", "<h2>Cost</h2>", "<h2>Embeddings</h2>"}) {
+    EXPECT_THAT(page, HasSubstr(part));
+  }
+  EXPECT_THAT(page,
+              HasSubstr("57 trained models · 3 failed · cifar10 · resnet18-w16 · 3 attacks · 3 defenses"));
+  EXPECT_EQ(occurrences(page, "<table class=\"heat "), 9u) << "three figures at three rates";
+  EXPECT_EQ(occurrences(page, " hatched"), 9u + 1) << "sig at 1 %: heat maps only; once in the style sheet";
+  EXPECT_EQ(occurrences(page, "training: the loss is not finite in epoch 3; lower --lr &lt;b&gt;</td>"), 3u);
+  EXPECT_THAT(page, HasSubstr("✕ failed: seeds 1, 2"));
+  EXPECT_THAT(page, HasSubstr(", of 9,000 images"));
+}
+
+TEST(Page, OfOneTrainingComparesNothing) {
+  const std::string page = render_html(single({{"ca", 90}, {"asr", 2}, {"seconds", 10}, {"rate", 0.1}}), ".");
+  EXPECT_THAT(page, AllOf(Not(HasSubstr("<h2>Attacks and")), Not(HasSubstr("<h2>Robustness")),
+                          Not(HasSubstr("<h2>Cost")), Not(HasSubstr("95\u00a0%"))));
+}
+
+TEST(Page, AFailureIsShownEvenIfNothingElseIs) {
+  const std::string page = render_html(single({{"error", "no <memory>"}}), ".");
+  EXPECT_THAT(page, AllOf(HasSubstr("<h2>Trainings that failed"), HasSubstr("no &lt;memory&gt;")));
 }
 
 TEST(Page, AnEmptyResultIsAPageToo) {
@@ -266,7 +297,105 @@ TEST(Markdown, OneTableOverAllResults) {
 
 TEST(Markdown, SeedsFromSeveralResultsAreGrouped) {
   const std::string table = render_markdown_table({single({{"ca", 80}}), single({{"ca", 82}, {"seed", 1}})});
-  EXPECT_THAT(table, HasSubstr("| mcci | 0, 1 | 81.0 ± 1.4<br><sub>80.0, 82.0</sub> | – |"));
+  EXPECT_THAT(table,
+              HasSubstr("| mcci | 0, 1 | 81.0 ± 1.4<br><sub>95\u00a0%: ±\u00a012.7; 80.0, 82.0</sub> | – |"));
+}
+
+TEST(Markdown, FailuresAndFiguresOfGridsAreTold) {
+  Json failed = single({{"seed", 2}, {"rate", 0.1}, {"error", "out of\nmemory"}});
+  Json trained = single({{"seed", 1},
+                         {"rate", 0.1},
+                         {"ca", 90},
+                         {"der", 0.95},
+                         {"pa_over_oracle", 0.9},
+                         {"peak_memory_mib", 612.4}});
+  const std::string table = render_markdown_table({failed, trained});
+  EXPECT_THAT(table,
+              HasSubstr("| defense | seeds | CA % | ASR % | PA % | PA/oracle | DER | MiB | AUROC | time |"));
+  EXPECT_THAT(table, HasSubstr("| mcci (failed: seed 2) | 1, 2 | 90.0<br><sub>90.0, –</sub> | – | – | 0.900 "
+                               "| 0.950 | 612 | – | – |"));
+  EXPECT_THAT(table, HasSubstr("Failed:\n\n- badnets, 10\u00a0%, mcci, seed 2: out of memory\n"));
+}
+
+TEST(Markdown, APageJoinsResultsAndTellsThemApart) {
+  const Json first = single({{"ca", 90}, {"asr", 5}, {"pa", 80}, {"preset", "fast"}});
+  Json second = single({{"attack", "blended"}, {"ca", 91}, {"asr", 7}, {"pa", 70}, {"preset", "paper"}});
+  second["cells"][0]["preset"] = "fast";
+  second["cells"].push_back(second["cells"][0]);
+  second["cells"][1].update({{"attack", "sig"}, {"asr", 1}, {"implanted", false}});
+  const std::string page = render_markdown_page({first, second, second});
+  EXPECT_THAT(page, HasSubstr("## Attacks and defenses\n"));
+  EXPECT_THAT(page, HasSubstr("### cifar10, resnet18\n\n"
+                              "| attack | mcci |\n| --- | ---: |\n"
+                              "| badnets | 90.0 / 5.0 / 80.0 |\n"
+                              "| blended | 91.0 / 7.0 / 70.0 |\n"
+                              "| sig | 91.0 / 1.0 / 70.0 † |\n"
+                              "| **mean** | **90.5 / 6.0 / 75.0** |\n"));
+  EXPECT_EQ(occurrences(page, "\n## One run (fast)\n"), 3u);
+  EXPECT_EQ(occurrences(render_markdown_page({first}), "## One run\n"), 1u) << "one title needs no more";
+}
+
+TEST(Markdown, ALongTableOfAPageIsFolded) {
+  const std::string page = render_markdown_page({grid()});
+  EXPECT_THAT(page, HasSubstr("<details><summary>All 30 rows</summary>\n\n| attack |"));
+  EXPECT_THAT(page, HasSubstr("| blended | 92.3 / 98.2 / 1.7 | failed | 91.3 / 2.1 / 88.1 |"));
+  EXPECT_THAT(page, HasSubstr("### cifar10, resnet18-w16, 1\u00a0% poisoned"));
+}
+
+TEST(Csv, HasALineForEachCell) {
+  Json json =
+      single({{"ca", 90.25}, {"asr", 1.0 / 3}, {"rate", 0.1}, {"implanted", true}, {"attack_preset", "a,b"}});
+  json["cells"][0]["counts"] = {{"ca", {{"hits", 9025}, {"total", 10000}}}};
+  json["cells"][0]["detection"] = {{"flagged", 12}, {"precision", 0.5}, {"threshold", 3.5}};
+  json["cells"].push_back(single({{"seed", 1}, {"error", "say \"no\""}, {"id", "f00"}})["cells"][0]);
+  EXPECT_EQ(
+      render_csv({json}),
+      "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,seed,ca,asr,pa,"
+      "pa_over_oracle,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,implanted,"
+      "seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_pa_hits,"
+      "oracle_pa_total,error,id\r\n"
+      "cifar10,badnets,\"a,b\",0.1,,resnet18,mcci,,0,90.25,0.3333333333333333,,,,,,12,0.5,,,3.5,true,,,9025,"
+      "10000,,,,,,,,\r\n"
+      "cifar10,badnets,,,,resnet18,mcci,,1,,,,,,,,,,,,,,,,,,,,,,,,\"say \"\"no\"\"\",f00\r\n");
+}
+
+TEST(Csv, OfAGridIsRectangular) {
+  const std::string text = render_csv({grid(), grid()});
+  std::istringstream lines(text);
+  std::size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) EXPECT_EQ(occurrences(line, ","), 33u) << line;
+  EXPECT_EQ(count, 61u) << "cells of one id are written once";
+}
+
+TEST(Latex, IsATableOfAttackByDefense) {
+  Json json = single({{"ca", 90}, {"asr", 5}, {"pa", 80}, {"rate", 0.1}, {"defense", "a_b"}});
+  const auto add = [&](const Json& cell) {
+    json["cells"].push_back(json["cells"][0]);
+    json["cells"].back().update(cell);
+  };
+  add({{"seed", 1}, {"ca", 92}});
+  add({{"attack", "sig"}, {"implanted", false}, {"asr", 1}});
+  add({{"attack", "none"}, {"rate", 0}, {"asr", nullptr}, {"pa", nullptr}});
+  add({{"attack", "sig"}, {"defense", "x"}, {"error", "no"}});
+  EXPECT_EQ(
+      render_latex_table({json}),
+      "% Needs \\usepackage{booktabs}.\n"
+      "\\begin{table}\n\\centering\n"
+      "\\caption{cifar10, resnet18, 10~\\% poisoned: CA, ASR and PA in percent, mean $\\pm$ standard "
+      "deviation over seeds (last line: over attacks). $^\\dagger$: did not implant, left out of the mean "
+      "over attacks.}\n"
+      "\\begin{tabular}{lrrrrrr}\n"
+      "  \\toprule\n"
+      "   & \\multicolumn{3}{c}{a\\_b} & \\multicolumn{3}{c}{x} \\\\\n"
+      "  \\cmidrule(lr){2-4} \\cmidrule(lr){5-7}\n"
+      "  attack & CA & ASR & PA & CA & ASR & PA \\\\\n"
+      "  \\midrule\n"
+      "  badnets & $91.0 \\pm 1.4$ & $5.0 \\pm 0.0$ & $80.0 \\pm 0.0$ & & & \\\\\n"
+      "  sig & $90.0$$^\\dagger$ & $1.0$$^\\dagger$ & $80.0$$^\\dagger$ & \\multicolumn{3}{c}{failed} \\\\\n"
+      "  mean & $91.0$ & $5.0$ & $80.0$ & -- & -- & -- \\\\\n"
+      "  \\midrule\n"
+      "  clean set & $90.0$ & -- & -- & & & \\\\\n"
+      "  \\bottomrule\n\\end{tabular}\n\\end{table}\n");
 }
 
 TEST(Markdown, ErrorsNameTheResult) {
@@ -288,9 +417,16 @@ TEST(TextTable, IsAlignedByCharactersAndClosesWithTheMean) {
             "mcci     0     80.0        50.0 ▲         40.0 ▼       0.900  10\n"
             "mcci     1     82.0        0.0 (0/9,000)  80.0         –      10\n"
             "mcci     mean  81.0 ± 1.4  25.0 ± 35.4    60.0 ± 28.3  0.900  10 ± 0\n"
+            "mcci     95 %  ± 12.7      ± 317.7        ± 254.1             ± 0\n"
             "\n"
             "▲ ASR above 10 %, ▼ PA more than 15 points below CA; ± is the sample standard deviation over "
-            "seeds.\n");
+            "seeds, 95 % half the confidence interval of the mean (Student's t).\n");
+}
+
+TEST(TextTable, NamesTheTrainingsThatFailed) {
+  EXPECT_THAT(render_text_table(single({{"error", "out of\nmemory"}})),
+              AllOf(HasSubstr("mcci (failed: seed 0)"),
+                    HasSubstr("\nfailed: badnets, mcci, seed 0: out of?memory\n")));
 }
 
 TEST(TextTable, KeepsTerminalSequencesFromTheTerminal) {

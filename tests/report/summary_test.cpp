@@ -1,6 +1,7 @@
 // Reading a result, and turning its cells into rows and text.
 #include "mcci/report/summary.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -8,8 +9,12 @@
 #include <gtest/gtest.h>
 
 #include "mcci/report/chart.hpp"
+#include "mcci/report/comparison.hpp"
+#include "mcci/report/comparison_chart.hpp"
 #include "mcci/report/format.hpp"
 #include "mcci/report/image.hpp"
+#include "mcci/report/scatter_chart.hpp"
+#include "mcci/report/svg.hpp"
 #include "tests/core/support.hpp"
 
 namespace mcci::report {
@@ -130,13 +135,183 @@ TEST(Summary, FailuresAreCountedAtTheStatedLimits) {
   EXPECT_FALSE(pa_fails(one));
 }
 
-TEST(Summary, AnAttackThatFailsToImplantForOneSeedIsToldOfTheRow) {
-  std::vector<Cell> cells = {cell("mcci", 0), cell("mcci", 1), cell("mcci", 2)};
+TEST(Summary, SeedsForWhichTheAttackDidNotImplantHaveARowOfTheirOwn) {
+  std::vector<Cell> cells = {cell("mcci", 0, 90), cell("mcci", 1, 80), cell("mcci", 2, 92)};
   cells[0].implanted = true;
-  EXPECT_TRUE(summarise(cells)[0].implanted()) << "unknown is no failure";
+  EXPECT_EQ(summarise(cells).size(), 1u) << "unknown is no failure";
+  EXPECT_TRUE(summarise(cells)[0].implanted());
   cells[1].implanted = false;
-  EXPECT_FALSE(summarise(cells)[0].implanted());
-  EXPECT_EQ(attack_detail(summarise(cells)[0]), "did not implant");
+  const std::vector<Row> rows = summarise(cells);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].seeds(), "0, 2");
+  EXPECT_DOUBLE_EQ(*rows[0].measure(&Cell::ca).mean(), 91.0);
+  EXPECT_EQ(attack_detail(rows[0]), "");
+  EXPECT_FALSE(rows[1].implanted());
+  EXPECT_EQ(rows[1].seeds(), "1");
+  EXPECT_EQ(attack_detail(rows[1]), "did not implant");
+}
+
+TEST(Summary, ACellWithoutAModelStaysInTheRowOfItsNames) {
+  std::vector<Cell> cells = {cell("mcci", 0), cell("none", 0, 93), cell("mcci", 1, 90)};
+  cells[0].error = "out of memory";
+  cells[2].config = {{"epochs", 3}};
+  cells[2].classes = {"a"};
+  std::vector<Row> rows = summarise(cells);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].first().defense, "mcci") << "its place is that of the failure";
+  EXPECT_EQ(rows[0].seeds(), "0, 1");
+  EXPECT_EQ(rows[0].errors(), 1u);
+  EXPECT_EQ(rows[0].first().seed, 1) << "the first that has a model";
+  EXPECT_EQ(rows[0].distinction, "");
+  EXPECT_EQ(error_detail(rows[0]), "failed: seed 0");
+  EXPECT_EQ(error_detail(rows[1]), "");
+
+  cells[2].error = "too";
+  cells[2].config = Json::object();
+  rows = summarise(cells);
+  EXPECT_EQ(error_detail(rows[0]), "failed: seeds 0, 1");
+  EXPECT_FALSE(rows[0].measure(&Cell::ca).deviation());
+}
+
+TEST(Summary, ACellThatIsThereTwiceCountsOnce) {
+  std::vector<Cell> cells = {cell("mcci", 0), cell("mcci", 0, 90), cell("mcci", 0, 91), cell("mcci", 0, 92)};
+  cells[0].id = cells[1].id = cells[2].id = "x";
+  cells[0].error = "out of memory";
+  const std::vector<Row> rows = summarise(cells);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_THAT(rows[0].measure(&Cell::ca).values, ElementsAre(90.0, 92.0))
+      << "of one id the first with a model; cells without an id are never the same";
+}
+
+TEST(Summary, TheIntervalIsStudents) {
+  EXPECT_NEAR(student_t(1), 12.706, 1e-3);
+  EXPECT_NEAR(student_t(2), 4.303, 1e-3);
+  EXPECT_NEAR(student_t(30), 2.042, 1e-3);
+  EXPECT_NEAR(student_t(31), 2.0395, 1e-4) << "the first that is not in the table";
+  EXPECT_NEAR(student_t(120), 1.9799, 1e-4);
+  const std::vector<Cell> cells = {cell("mcci", 0, 84), cell("mcci", 1, 85), cell("mcci", 2, 80),
+                                   cell("mcci", 3)};
+  const Measure ca = summarise(cells)[0].measure(&Cell::ca);
+  EXPECT_NEAR(*ca.interval(), 4.3027 * std::sqrt(7.0 / 3), 1e-9);
+  EXPECT_EQ(interval_text(ca, 1), "95\u00a0%: ±\u00a06.6");
+  EXPECT_FALSE(Measure{{1.0}}.interval());
+  EXPECT_EQ(interval_text(Measure{{1.0}}, 1), "");
+}
+
+// badnets at 1 % and 10 %, blended at 10 %; defenses none and mcci; two seeds each, and the clean set.
+std::vector<Cell> small_grid() {
+  std::vector<Cell> cells;
+  const auto add = [&](const std::string& attack, double rate, const std::string& defense, double asr) {
+    for (const std::int64_t seed : {0, 1}) {
+      Cell one = cell(defense, seed, 90);
+      one.attack = attack;
+      one.rate = rate;
+      one.asr = asr + static_cast<double>(seed);
+      one.seconds = (defense == "none" ? 100.0 : 150.0) + 10 * static_cast<double>(seed);
+      one.implanted = true;
+      cells.push_back(one);
+    }
+  };
+  add("none", 0, "none", 0);
+  add("badnets", 0.1, "none", 97);
+  add("badnets", 0.1, "mcci", 3);
+  add("badnets", 0.01, "none", 60);
+  add("badnets", 0.01, "mcci", 1);
+  add("blended", 0.1, "mcci", 7);
+  add("blended", 0.1, "none", 99);
+  return cells;
+}
+
+TEST(Comparison, OrdersRowsByAttackDefenseAndRate) {
+  const std::vector<Cell> cells = small_grid();
+  const std::vector<Row> rows = summarise(cells);
+  const std::vector<Comparison> comparisons = compare(rows);
+  ASSERT_EQ(comparisons.size(), 1u);
+  const Comparison& comparison = comparisons[0];
+  EXPECT_THAT(comparison.attacks, ElementsAre("badnets", "blended"));
+  EXPECT_THAT(comparison.defenses, ElementsAre("none", "mcci"));
+  ASSERT_EQ(comparison.grids.size(), 2u);
+  EXPECT_EQ(comparison.grids[0].rate, 0.01);
+  EXPECT_EQ(comparison.grids[1].rate, 0.1);
+  EXPECT_EQ(comparison.at(comparison.grids[0], 1, 0), nullptr);
+  EXPECT_DOUBLE_EQ(*comparison.at(comparison.grids[1], 1, 1)->measure(&Cell::asr).mean(), 7.5);
+  EXPECT_EQ(comparison.clean[0]->first().attack, "none");
+  EXPECT_EQ(comparison.clean[1], nullptr);
+  EXPECT_THAT(comparison.undefended, ElementsAre(0u, 0u));
+}
+
+TEST(Comparison, TheAverageLeavesOutWhatDidNotImplantOrHasNoModel) {
+  std::vector<Cell> cells = small_grid();
+  const auto mean = [&](std::size_t defense) {
+    const std::vector<Row> rows = summarise(cells);
+    const std::vector<Comparison> comparisons = compare(rows);
+    return comparisons[0].over_attacks(comparisons[0].grids[1], defense, [](const Cell& c) { return c.asr; });
+  };
+  EXPECT_DOUBLE_EQ(*mean(1).mean(), 5.5) << "of 3.5 and 7.5";
+  EXPECT_EQ(mean(1).defined(), 2);
+  for (Cell& one : cells) {
+    if (one.attack == "blended") one.implanted = false;
+  }
+  EXPECT_DOUBLE_EQ(*mean(1).mean(), 3.5);
+  EXPECT_EQ(mean(1).defined(), 1);
+  for (Cell& one : cells) {
+    if (one.attack == "badnets" && one.defense == "mcci") one.error = "failed", one.asr = std::nullopt;
+  }
+  EXPECT_FALSE(mean(1).mean());
+  EXPECT_DOUBLE_EQ(*mean(0).mean(), 97.5);
+}
+
+TEST(Comparison, WhereAnAttackImplantedForSomeSeedsThoseStand) {
+  std::vector<Cell> cells = small_grid();
+  for (Cell& one : cells) {
+    if (one.attack == "badnets" && one.seed == 0) one.implanted = false;
+  }
+  const std::vector<Row> rows = summarise(cells);
+  const std::vector<Comparison> comparisons = compare(rows);
+  const Row* row = comparisons[0].at(comparisons[0].grids[1], 0, 1);
+  EXPECT_TRUE(row->implanted());
+  EXPECT_EQ(row->seeds(), "1");
+}
+
+TEST(Comparison, PresetsArePartOfANameWhereTheyTellDefensesApart) {
+  std::vector<Cell> cells = {cell("none", 0), cell("mcci", 0), cell("mcci", 0), cell("none", 0)};
+  cells[0].preset = cells[1].preset = "fast";
+  cells[2].preset = cells[3].preset = "robust";
+  const std::vector<Row> rows = summarise(cells);
+  const Comparison comparison = compare(rows).front();
+  EXPECT_THAT(comparison.defenses, ElementsAre("none fast", "mcci fast", "mcci robust", "none robust"));
+  EXPECT_THAT(comparison.undefended, ElementsAre(0u, 0u, 3u, 3u)) << "that of the same preset";
+  EXPECT_EQ(comparison.series(0), 0u);
+  EXPECT_EQ(comparison.series(1), 1u);
+  EXPECT_EQ(comparison.series(3), 3u);
+
+  cells.erase(cells.begin() + 3);
+  const std::vector<Row> fewer = summarise(cells);
+  const Comparison alone = compare(fewer).front();
+  EXPECT_EQ(alone.defenses.front(), "none");
+  EXPECT_THAT(alone.undefended, ElementsAre(0u, 0u, 0u)) << "the only one there is";
+}
+
+TEST(Comparison, CostsAreMultiplesOfTheUndefendedModelOfTheSameSet) {
+  std::vector<Cell> cells = small_grid();
+  std::vector<Row> rows = summarise(cells);
+  Comparison comparison = compare(rows).front();
+  const std::vector<Cost> found = costs(comparison);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].defense, 0u);
+  EXPECT_DOUBLE_EQ(*found[0].time.mean(), 1.0);
+  EXPECT_EQ(found[1].time.defined(), 6);
+  EXPECT_DOUBLE_EQ(*found[1].time.mean(), (150.0 / 100 + 160.0 / 110) / 2);
+  EXPECT_DOUBLE_EQ(*found[1].seconds, 155);
+  EXPECT_EQ(found[1].memory.defined(), 0);
+  EXPECT_EQ(memory_chart(comparison, found), "");
+  EXPECT_THAT(time_chart(comparison, found), testing::HasSubstr("mcci 1.48 ×"));
+
+  cells.erase(std::remove_if(cells.begin(), cells.end(), [](const Cell& c) { return c.defense == "none"; }),
+              cells.end());
+  rows = summarise(cells);
+  comparison = compare(rows).front();
+  EXPECT_TRUE(costs(comparison).empty()) << "nothing to compare with";
 }
 
 TEST(Format, NumbersAsText) {
@@ -165,6 +340,18 @@ TEST(Format, TextIsMadeSafeForItsMedium) {
   EXPECT_EQ(json_text(Json::array({"\xff"})), "[\"\uFFFD\"]") << "bytes that are no UTF-8 do not throw";
 }
 
+TEST(Format, TextForLatexAndCsv) {
+  EXPECT_EQ(latex("50\u00a0% & a_b#$ {x}~^\\<>\n"),
+            "50~\\% \\& a\\_b\\#\\$ \\{x\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}"
+            "\\textless{}\\textgreater{} ");
+  EXPECT_EQ(csv("plain é"), "plain é");
+  EXPECT_EQ(csv("a,b"), "\"a,b\"");
+  EXPECT_EQ(csv("say \"x\"\r\n"), "\"say \"\"x\"\"  \"");
+  EXPECT_EQ(memory_text(812.4), "812\u00a0MiB");
+  EXPECT_EQ(memory_text(1331.2), "1.3\u00a0GiB");
+  EXPECT_EQ(memory_text(std::nullopt), "–");
+}
+
 TEST(Format, Base64AsInRfc4648) {
   EXPECT_EQ(base64(""), "");
   EXPECT_EQ(base64("f"), "Zg==");
@@ -175,12 +362,12 @@ TEST(Format, Base64AsInRfc4648) {
 }
 
 TEST(Chart, TicksAreRoundAndInside) {
-  EXPECT_THAT(ticks(0, 106, 6), ElementsAre(0, 20, 40, 60, 80, 100));
-  EXPECT_THAT(ticks(1, 30, 6), ElementsAre(5, 10, 15, 20, 25, 30));
-  EXPECT_THAT(ticks(-3, 10, 5), ElementsAre(0, 5, 10));
-  EXPECT_THAT(ticks(2, 2, 5), ElementsAre(2));
+  EXPECT_THAT(svg::ticks(0, 106, 6), ElementsAre(0, 20, 40, 60, 80, 100));
+  EXPECT_THAT(svg::ticks(1, 30, 6), ElementsAre(5, 10, 15, 20, 25, 30));
+  EXPECT_THAT(svg::ticks(-3, 10, 5), ElementsAre(0, 5, 10));
+  EXPECT_THAT(svg::ticks(2, 2, 5), ElementsAre(2));
   // Neighbouring doubles: no step is small enough, and it must not loop for ever.
-  EXPECT_LE(ticks(1e20, std::nextafter(1e20, 1e21), 5).size(), 7u);
+  EXPECT_LE(svg::ticks(1e20, std::nextafter(1e20, 1e21), 5).size(), 7u);
 }
 
 TEST(Chart, PhasesAreConsecutiveEpochs) {
@@ -225,10 +412,97 @@ TEST(Chart, ExtremeNumbersAreDrawnAsNumbers) {
   cells[0].history[0].loss = 1e30;
   cells[0].history[1].loss = -1e30;
   Histogram flat{"t", "x", {2, 2}, {{"empty", {0}}}};
-  for (const std::string& chart : {loss_chart(summarise(cells)[0]), histogram_chart(flat)}) {
+  Embedding heap{"t", "pca", {}, {"clean"}, {{"z", {{1e30, -1e30, 0}, {1e30, -1e30, 0}}}}};
+  for (const std::string& chart :
+       {loss_chart(summarise(cells)[0]), histogram_chart(flat), scatter_chart(heap, heap.panels[0])}) {
     EXPECT_THAT(chart, testing::Not(testing::HasSubstr("nan")));
     EXPECT_THAT(chart, testing::Not(testing::HasSubstr("inf")));
   }
+}
+
+TEST(Chart, RatesStandInOrderAndWhatDidNotImplantIsHollow) {
+  std::vector<Cell> cells = small_grid();
+  for (Cell& one : cells) {
+    if (one.attack == "none") one.asr = std::nullopt;
+    if (one.rate == 0.01) one.implanted = false;
+  }
+  const std::vector<Row> rows = summarise(cells);
+  const Comparison comparison = compare(rows).front();
+  const auto count = [](const std::string& chart, const std::string& part) {
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = chart.find(part, at)) != std::string::npos; ++at) ++n;
+    return n;
+  };
+  const std::string asr = rate_chart(comparison, 0, "ASR", &Cell::asr);
+  EXPECT_EQ(count(asr, "class=\"line"), 2u);
+  EXPECT_EQ(count(asr, "class=\"hollow"), 2u);
+  EXPECT_EQ(count(asr, "class=\"spot"), 2u);
+  EXPECT_EQ(count(asr, "0\u00a0%</text>"), 1u) << "10 % alone: the clean set has no ASR";
+  EXPECT_LT(asr.find(">1\u00a0%<"), asr.find(">10\u00a0%<"));
+  EXPECT_THAT(asr, testing::HasSubstr("none 97.5; mcci 3.5;"));
+  const std::string ca = rate_chart(comparison, 0, "CA", &Cell::ca);
+  EXPECT_THAT(ca, testing::HasSubstr(">0\u00a0%<")) << "the clean set has a CA";
+  EXPECT_EQ(count(ca, "class=\"spot"), 3u);
+  EXPECT_EQ(count(mean_rate_chart(comparison, "ASR", &Cell::asr), "class=\"hollow"), 0u);
+  EXPECT_EQ(rate_chart(comparison, 0, "PA", &Cell::pa), "") << "nothing to draw";
+}
+
+TEST(Chart, PoisonedPointsAreCrossesAndPanelsShareAScale) {
+  const Embedding embedding{"t",
+                            "pca",
+                            {},
+                            {"poisoned", "clean"},
+                            {{"a", {{0, 0, 1}, {10, 10, 0}}}, {"b", {{5, 5, 1}}}, {"c", {}}}};
+  const std::string first = scatter_chart(embedding, embedding.panels[0]);
+  EXPECT_THAT(first, testing::HasSubstr("class=\"specks clean-0\""));
+  EXPECT_THAT(first, testing::HasSubstr("class=\"crosses poisoned-0\""));
+  EXPECT_LT(first.find("specks"), first.find("crosses")) << "the few are drawn above the many";
+  EXPECT_THAT(first, testing::HasSubstr("a: 1 clean; 1 poisoned;"));
+  EXPECT_THAT(first, testing::HasSubstr("M9.0 211.0h0")) << "the lowest left corner";
+  EXPECT_THAT(scatter_chart(embedding, embedding.panels[1]), testing::HasSubstr("M110.0 110.0h0"));
+  EXPECT_EQ(scatter_chart(embedding, embedding.panels[2]), "");
+}
+
+TEST(Result, ReadsWhatGridsAdd) {
+  Json json = minimal();
+  json["cells"][0].update({{"id", "ab"},
+                           {"der", 0.9},
+                           {"oracle_pa", 88.5},
+                           {"peak_memory_mib", 612.5},
+                           {"counts", {{"oracle_pa", {{"hits", 7965}, {"total", 9000}}}}}});
+  json["figures"]["embeddings"] = Json::parse(R"([{"title": "e", "method": "pca", "explained": [0.4, 0.2],
+      "groups": ["clean", "triggered"], "panels": [{"name": "z", "points": [{"x": 1, "y": -2.5, "group": 1}]}]}])");
+  const Result result = parse_result(json, "r.json");
+  const Cell& cell = result.cells[0];
+  EXPECT_EQ(cell.id, "ab");
+  EXPECT_EQ(cell.der, 0.9);
+  EXPECT_EQ(cell.oracle_pa, 88.5);
+  EXPECT_EQ(cell.peak_memory_mib, 612.5);
+  EXPECT_EQ(cell.oracle_pa_count->hits, 7965);
+  const Embedding& embedding = result.embeddings.at(0);
+  EXPECT_THAT(embedding.explained, ElementsAre(0.4, 0.2));
+  EXPECT_EQ(embedding.panels.at(0).points.at(0).y, -2.5);
+  EXPECT_EQ(embedding.panels.at(0).points.at(0).group, 1u);
+}
+
+TEST(Result, ACellWithoutAModelHasNoFigures) {
+  Json json = minimal();
+  json["cells"][0].update({{"error", "why"}, {"ca", 90}, {"config", {{"epochs", 2}}}, {"implanted", false}});
+  const Cell cell = parse_result(json, "r.json").cells[0];
+  EXPECT_EQ(cell.error, "why");
+  EXPECT_FALSE(cell.ca);
+  EXPECT_EQ(cell.implanted, false);
+  EXPECT_EQ(cell.config.at("epochs"), 2);
+}
+
+TEST(Result, EmbeddingsAreBounded) {
+  Json json = minimal();
+  Json& embedding = json["figures"]["embeddings"][0];
+  embedding = {{"title", "e"}, {"method", "pca"}, {"groups", std::vector<std::string>(65, "g")}};
+  expect_error(ErrorKind::data, {"groups", "64"}, [&] { parse_result(json, "r.json"); });
+  embedding["groups"] = {"g"};
+  embedding["panels"] = std::vector<Json>(17, Json{{"name", "p"}});
+  expect_error(ErrorKind::data, {"panels", "16"}, [&] { parse_result(json, "r.json"); });
 }
 
 TEST(Result, OnlyTheNamesAreNeeded) {
@@ -279,8 +553,10 @@ INSTANTIATE_TEST_SUITE_P(
         Breach{"/cells/0/attack", "null", "attack"}, Breach{"/cells/0/ca", "\"high\"", "ca"},
         Breach{"/cells/0/ca", "100.5", "ca"}, Breach{"/cells/0/asr", "-1", "asr"},
         Breach{"/cells/0/rate", "10", "rate"}, Breach{"/cells/0/auroc", "1.5", "auroc"},
-        Breach{"/cells/0/seconds", "-3", "seconds"}, Breach{"/cells/0/implanted", "1", "implanted"},
-        Breach{"/cells/0/counts", "[]", "counts"},
+        Breach{"/cells/0/seconds", "-3", "seconds"}, Breach{"/cells/0/der", "90", "der"},
+        Breach{"/cells/0/oracle_pa", "101", "oracle_pa"}, Breach{"/cells/0/error", "[]", "error"},
+        Breach{"/cells/0/peak_memory_mib", "-1", "peak_memory_mib"}, Breach{"/cells/0/id", "1", "id"},
+        Breach{"/cells/0/implanted", "1", "implanted"}, Breach{"/cells/0/counts", "[]", "counts"},
         Breach{"/cells/0/counts", R"({"ca": {"hits": 3, "total": 2}})", "hits"},
         Breach{"/cells/0/counts", R"({"ca": {"hits": 3}})", "total"},
         Breach{"/cells/0/per_class_ca", "[50]", "per_class_ca"}, Breach{"/cells/0/classes", "[1]", "classes"},
@@ -295,6 +571,14 @@ INSTANTIATE_TEST_SUITE_P(
                "predictions": [{"by": "b", "class": "c", "probability": 2}]}]})",
                "probability"},
         Breach{"/figures", R"({"suspects": [{"image": "a", "label": "l", "suspicion": null}]})", "suspicion"},
+        Breach{"/figures", R"({"embeddings": [{"title": "t", "method": "pca", "groups": ["g"],
+               "panels": [{"name": "z", "points": [{"x": 1, "y": 1, "group": 1}]}]}]})",
+               "group"},
+        Breach{"/figures", R"({"embeddings": [{"title": "t", "method": "pca", "groups": ["g"],
+               "panels": [{"name": "z", "points": [{"x": 1, "y": null, "group": 0}]}]}]})",
+               "y"},
+        Breach{"/figures", R"({"embeddings": [{"title": "t", "method": "pca", "explained": [1]}]})",
+               "explained"},
         Breach{"/figures", R"({"histograms": [{"title": "t", "edges": [0]}]})", "edges"},
         Breach{"/figures", R"({"histograms": [{"title": "t", "edges": [0, 2, 1]}]})", "edges"},
         Breach{"/figures", R"({"histograms": [{"title": "t", "edges": [0, 1],

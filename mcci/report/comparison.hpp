@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mcci/report/summary.hpp"
+
+// Rows seen as attack x defense at each poison rate, and what follows from it: averages over attacks and
+// costs relative to the undefended model.
+namespace mcci::report {
+
+using FigureOf = std::function<std::optional<double>(const Cell&)>;
+
+// One data set and one network. Names are in order of first appearance; a preset is part of a name where two
+// presets of one attack or defense were run.
+struct Comparison {
+  // At one rate, [attacks x defenses] row by row; null where nothing was run. Where an attack implanted for
+  // some seeds only, it is the row of those.
+  struct Grid {
+    std::optional<double> rate;
+    std::vector<const Row*> rows;
+  };
+
+  std::string dataset, model;
+  std::vector<std::string> attacks, defenses;
+  std::vector<std::optional<std::size_t>> undefended;  // what each defense is measured against, if it was run
+  std::vector<const Row*> clean;  // [defenses], of the clean set; null where none was run
+  std::vector<Grid> grids;        // by rate; without one last
+
+  const Row* at(const Grid& grid, std::size_t attack, std::size_t defense) const {
+    return grid.rows[attack * defenses.size() + defense];
+  }
+  // A value for each attack: the mean over its seeds, empty where it did not implant or was not run.
+  Measure over_attacks(const Grid& grid, std::size_t defense, const FigureOf& figure) const;
+  // The colour and mark of a defense in charts: 0 is the first undefended model's.
+  std::size_t series(std::size_t defense) const;
+};
+
+// In order of first appearance. Rows of attack `none` are the clean set's.
+std::vector<Comparison> compare(const std::vector<Row>& rows);
+
+// What a defense costs, as multiples of the undefended model of the same attack, rate and seed: a value for
+// each pair of trainings.
+struct Cost {
+  std::size_t defense = 0;
+  Measure time, memory;                            // ratios
+  std::optional<double> seconds, peak_memory_mib;  // means over the defense's trainings
+};
+// Of each defense that was measured against an undefended model, itself included.
+std::vector<Cost> costs(const Comparison& comparison);
+
+}  // namespace mcci::report
