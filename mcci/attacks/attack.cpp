@@ -65,6 +65,11 @@ PoisonPlan Attack::plan(const at::Tensor& labels, std::int64_t num_classes,
   return plan;
 }
 
+at::Tensor Attack::attack_labels_of(const at::Tensor& labels, const at::Tensor&,
+                                    std::int64_t num_classes) const {
+  return attack_labels(*this, labels, num_classes);
+}
+
 at::Tensor Attack::apply_cover(const at::Tensor& images, const at::Tensor& indices,
                                const at::Tensor& labels) const {
   return apply(images, indices, labels, Stage::train);
@@ -79,7 +84,7 @@ at::Tensor attack_labels(const Attack& attack, const at::Tensor& labels, std::in
 TriggeredBatch trigger_batch(const Attack& attack, const at::Tensor& images, const at::Tensor& indices,
                              const at::Tensor& labels, std::int64_t num_classes) {
   return {attack.apply(images, indices, labels, Stage::test), labels,
-          attack_labels(attack, labels, num_classes)};
+          attack.attack_labels_of(labels, indices, num_classes)};
 }
 
 }  // namespace mcci

@@ -81,6 +81,11 @@ class Attack {
   // The label that a triggered image of class `label` shall get: the target class; (y + 1) mod num_classes in
   // an all-to-all attack; `label` itself if the attack leaves that class alone.
   virtual std::int64_t attack_label(std::int64_t label, std::int64_t num_classes) const = 0;
+  // The same for test samples: labels [B] int64 of the samples `indices` [B] int64 -> [B] int64. Default:
+  // that of each class. Only an attack whose wish depends on the sample (several attacks at once) overrides
+  // it.
+  virtual at::Tensor attack_labels_of(const at::Tensor& labels, const at::Tensor& indices,
+                                      std::int64_t num_classes) const;
 
   // Default: the nearest whole number to rate x (N or the size of the target class), halves upwards, of
   // samples drawn over all classes - those of the target class included, whose label then stays the same -,

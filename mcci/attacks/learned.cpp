@@ -10,6 +10,7 @@
 #include "mcci/core/hash.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
+#include "mcci/data/content_hash.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 #include "mcci/train/trainer.hpp"
@@ -20,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t hashed_at_once = 4096;
-
 fs::path cache_folder() {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
@@ -31,22 +30,6 @@ fs::path cache_folder() {
   if (const fs::path xdg = variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg / "mcci";
   if (const fs::path home = variable("HOME"); !home.empty()) return home / ".cache" / "mcci";
   return fs::temp_directory_path() / "mcci-cache";
-}
-
-std::string_view bytes_of(const at::Tensor& contiguous) {
-  return {static_cast<const char*>(contiguous.data_ptr()), contiguous.nbytes()};
-}
-
-// Of all images and labels: what was learned on one set is never taken for another.
-std::string content_hash(const Dataset& data) {
-  const ImageShape& shape = data.shape();
-  std::string parts = Json({data.num_classes(), shape.channels, shape.height, shape.width}).dump();
-  parts += sha256(bytes_of(data.labels().contiguous()));
-  for (std::int64_t at = 0; at < data.size(); at += hashed_at_once) {
-    const at::Tensor indices = at::arange(at, std::min(data.size(), at + hashed_at_once));
-    parts += sha256(bytes_of(data.images(indices).contiguous()));
-  }
-  return sha256(parts);
 }
 
 TensorList plain_copies(const TensorList& tensors) {
@@ -109,6 +92,11 @@ at::Tensor learned_tensor(const TensorList& tensors, const std::string& name, at
               "poison the set again");
 }
 
+void check_prepared(const at::Tensor& pattern, const at::Tensor& images, const std::string& attack) {
+  if (pattern.defined() && pattern.sizes().slice(pattern.dim() - 3) == images.sizes().slice(1)) return;
+  throw Error(ErrorKind::internal, "prepare() was not called for images of this shape", attack);
+}
+
 Compute attack_compute() { return setup_compute({}); }
 
 void train_attacker(Learner& learner, const PrepareContext& context, const TrainOptions& options,
@@ -121,25 +109,39 @@ void train_attacker(Learner& learner, const PrepareContext& context, const Train
   train(learner, run);
 }
 
+BackboneConfig attacker_network(const std::string& name, std::int64_t width, const PrepareContext& context) {
+  BackboneConfig config;
+  config.name = name;
+  config.in_channels = context.shape.channels;
+  config.image_size = std::max(context.shape.height, context.shape.width);
+  config.outputs = context.num_classes;
+  config.width = width;
+  return config;
+}
+
 void SurrogateOptions::declare(OptionSet& set) {
   set.add("surrogate", backbone, "the network that the attacker trains for himself", backbones().names());
-  set.add("surrogate-width", width, "channels of its first stage; 0: the architecture's own", {0, 4096});
+  set.add("surrogate-width", width, "channels of its first stage; 0: the architecture's own", {0, 1024});
   set.add("surrogate-epochs", epochs, "epochs on the clean set", {1, 1000});
 }
 
 Json SurrogateOptions::to_json() const {
-  return {{"surrogate", backbone}, {"surrogate-width", width}, {"surrogate-epochs", epochs}};
+  return {{"surrogate", backbone},
+          {"surrogate-width", width},
+          {"surrogate-epochs", epochs},
+          {"surrogate-recipe", recipes().at("fast")}};
 }
 
 std::shared_ptr<Backbone> surrogate(const SurrogateOptions& options, const PrepareContext& context) {
+  if (context.train == nullptr) {
+    throw Error(ErrorKind::data, "there is no clean set to train the surrogate on", "surrogate",
+                "poison the set again");
+  }
   const Dataset& data = *context.train;
   Problem problem;
   problem.shape = data.shape();
   problem.num_classes = data.num_classes();
-  problem.backbone.name = options.backbone;
-  problem.backbone.width = options.width;
-  problem.backbone.in_channels = problem.shape.channels;
-  problem.backbone.image_size = std::max(problem.shape.height, problem.shape.width);
+  problem.backbone = attacker_network(options.backbone, options.width, context);
   problem.compute = attack_compute();
   problem.seed = derive_seed(context.plan.seed, "surrogate");
 

@@ -28,12 +28,17 @@ TensorList learned(const PrepareContext& context, const std::string& name, const
 
 // Of the tensors returned by learned(). Errors: data if it is not there or has another shape.
 at::Tensor learned_tensor(const TensorList& tensors, const std::string& name, at::IntArrayRef sizes);
+// Errors: internal unless prepare() has made `pattern` [...,C,H,W] for images [B,C,H,W] of this shape.
+void check_prepared(const at::Tensor& pattern, const at::Tensor& images, const std::string& attack);
 
 // The epoch loop for an attacker's networks: on context.train, on this process' device, without checkpoints;
 // progress under the attack's name. `learner` is built on the device of attack_compute().
 void train_attacker(Learner& learner, const PrepareContext& context, const TrainOptions& options,
                     const std::string& title);
 Compute attack_compute();
+
+// A network that the attacker trains, for the images and classes to come.
+BackboneConfig attacker_network(const std::string& name, std::int64_t width, const PrepareContext& context);
 
 // A clean classifier that the attacker has trained for himself: what a label-consistent, low-frequency or
 // Trojan trigger is optimised against. The recipe `fast` of train/recipes.hpp on the whole clean set, plain
@@ -47,6 +52,7 @@ struct SurrogateOptions {
 };
 // In evaluation mode, its parameters without gradients, on the device of attack_compute(); images [B,C,H,W]
 // float32 in [0,1] -> [B, classes]. Learned once for all attacks with the same options, seed and data.
+// Errors: data if context.train is null; usage for images that the backbone cannot take.
 std::shared_ptr<Backbone> surrogate(const SurrogateOptions& options, const PrepareContext& context);
 
 }  // namespace mcci

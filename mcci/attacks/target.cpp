@@ -7,10 +7,14 @@
 namespace mcci {
 
 void TargetOptions::declare(OptionSet& set) {
-  set.add("target-class", target_class, "the class that triggered images shall be taken for (all-to-one)",
-          {0, std::numeric_limits<std::int64_t>::max()});
+  declare_class(set);
   set.add("target-mode", target_mode, "all-to-one: the target class; all-to-all: class y is taken for y + 1",
           {"all-to-one", "all-to-all"});
+}
+
+void TargetOptions::declare_class(OptionSet& set) {
+  set.add("target-class", target_class, "the class that triggered images shall be taken for (all-to-one)",
+          {0, std::numeric_limits<std::int64_t>::max()});
 }
 
 std::int64_t TargetOptions::attack_label(std::int64_t label, std::int64_t num_classes) const {

@@ -42,6 +42,8 @@ class Defense : public Learner {
   virtual at::Tensor logits(const at::Tensor& images, Perception perception) = 0;
   // What the last linear layer reads: [B, D] float32, for pictures of the embedding space. As logits().
   virtual at::Tensor embedding(const at::Tensor& images, Perception perception) = 0;
+  // How many of its last columns are the indicator z_f; 0: the defense has none, and no own perception.
+  virtual std::int64_t indicator_size() const { return 0; }
   // How much more the sample's own indicator than the fake one explains its label: [B] float32, higher is
   // more suspicious. Errors: usage if has_suspicion() is false.
   virtual bool has_suspicion() const { return false; }

@@ -13,7 +13,7 @@ TensorList parameter_list(const torch::nn::Module& module) {
 
 Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options) {
   return {std::move(name),   options.epochs,   std::move(parameters), 0,
-          options.optimizer, options.schedule, options.augment};
+          options.optimizer, options.schedule, options.augment,       true};
 }
 
 void Learner::begin_epoch(std::size_t /*phase*/, std::int64_t /*epoch*/, const DatasetPtr& /*data*/) {}

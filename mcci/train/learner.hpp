@@ -21,6 +21,7 @@ struct Phase {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   AugmentOptions augment;
+  bool classifies = true;  // its steps give logits of the labels, from which training accuracy is recorded
 };
 
 // A module's parameters by their dotted names.
@@ -31,7 +32,7 @@ Phase make_phase(std::string name, TensorList parameters, const TrainOptions& op
 
 struct StepOutput {
   at::Tensor loss;    // scalar, differentiable
-  at::Tensor logits;  // [B, classes], as the loss saw them; undefined where nothing is classified
+  at::Tensor logits;  // [B, classes], as the loss saw them; undefined where the phase classifies nothing
 };
 
 // What the epoch loop trains: a defense, or the trigger generator of an attack. It supplies phases and the
@@ -47,6 +48,9 @@ class Learner {
   // the whole set. A function of module(), extra_state(), `data` and the seed alone: a run that was stopped
   // between two epochs calls it again.
   virtual void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data);
+  // The samples from which the epochs of a phase are drawn: [M] int64 positions, which may repeat; undefined:
+  // all. Asked for after begin_epoch, of which it may be a result.
+  virtual at::Tensor pool(std::size_t /*phase*/) { return {}; }
   // Forward pass and loss of one batch on the device; the module is in training mode.
   virtual StepOutput loss(std::size_t phase, const Batch& batch) = 0;
   // After the last step.

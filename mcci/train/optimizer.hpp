@@ -25,6 +25,8 @@ class Optimizer {
  protected:
   // `slots` names the state kept for each parameter.
   Optimizer(TensorList parameters, const std::vector<std::string>& slots);
+  // Adds to the state a tensor that belongs to no slot.
+  void keep(const std::string& name, const at::Tensor& tensor) { state_.emplace_back(name, tensor); }
   // Slot s of parameter p.
   at::Tensor& slot(std::size_t p, std::size_t s) { return state_[p * slots_ + s].second; }
 
@@ -37,6 +39,7 @@ class Optimizer {
 
 // sgd: momentum with Nesterov's correction, as torch.optim.SGD(nesterov=momentum > 0).
 // adadelta: as torch.optim.Adadelta(rho=0.9, eps=1e-6), Zeiler 2012.
+// adam: as torch.optim.Adam(betas=(momentum, 0.999), eps=1e-8), Kingma and Ba 2015.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, TensorList parameters);
 
 }  // namespace mcci

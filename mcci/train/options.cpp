@@ -7,9 +7,9 @@
 namespace mcci {
 
 void OptimizerOptions::declare(OptionSet& set) {
-  set.add("optimizer", optimizer, "paper: adadelta", {"sgd", "adadelta"});
+  set.add("optimizer", optimizer, "paper: adadelta", {"sgd", "adadelta", "adam"});
   set.add("lr", lr, "peak learning rate (paper: 0.1)", {1e-8, 100.0});
-  set.add("momentum", momentum, "of sgd (Nesterov)", {0.0, 0.9999});
+  set.add("momentum", momentum, "of sgd (Nesterov); beta 1 of adam", {0.0, 0.9999});
   set.add("weight-decay", weight_decay, "L2 penalty on all parameters (paper: 1e-4)", {0.0, 1.0});
 }
 

@@ -98,7 +98,10 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
   };
   if (state_.batch == 0) learner_.begin_epoch(index, state_.epoch, run_.data);
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
-  at::Tensor order = epoch_order(run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
+  const at::Tensor pool = learner_.pool(index);
+  at::Tensor order =
+      epoch_order(pool.defined() ? pool.size(0) : run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
+  if (pool.defined()) order = pool.index_select(0, order);
   if (phase.images > 0 && phase.images < order.size(0)) order = order.narrow(0, 0, phase.images);
   Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch),
                 state_.batch,
@@ -136,7 +139,7 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
 
     const std::int64_t samples = batch->labels.size(0);
     loss_sum.add_(output.loss.detach().to(at::kDouble), static_cast<double>(samples));
-    if (output.logits.defined()) correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
+    if (phase.classifies) correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
     state_.epoch_samples += samples;
     state_.batch += 1;
     progress.advance(samples);
@@ -168,12 +171,13 @@ void Run::end_epoch(const Phase& phase, double lr) {
   Json entry = {{"epoch", static_cast<std::int64_t>(state_.history.size()) + 1},
                 {"phase", phase.name},
                 {"loss", loss},
-                {"train_accuracy", 100.0 * static_cast<double>(state_.epoch_correct) / samples},
+                {"train_accuracy", nullptr},
                 {"lr", lr},
                 {"seconds", state_.epoch_seconds},
                 {"ca", nullptr},
                 {"asr", nullptr},
                 {"pa", nullptr}};
+  if (phase.classifies) entry["train_accuracy"] = 100.0 * static_cast<double>(state_.epoch_correct) / samples;
   if (run_.on_epoch) run_.on_epoch(entry);
   state_.history.push_back(std::move(entry));
   state_.batch = 0;

@@ -221,7 +221,12 @@ def sgd():
                                                           nesterov=True))
 
 
-FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd)
+def adam():
+    return three_steps(lambda parameters: torch.optim.Adam(parameters, lr=0.01, betas=(0.5, 0.999),
+                                                           weight_decay=1e-4))
+
+
+FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd, adam)
 
 
 def main():

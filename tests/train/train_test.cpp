@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -64,6 +66,58 @@ TEST(Optimizer, AdadeltaEqualsPyTorch) {
   options.lr = 0.1;
   options.weight_decay = 1e-4;
   expect_parity_over_three_steps("adadelta", options);
+}
+
+TEST(Optimizer, AdamEqualsPyTorch) {
+  OptimizerOptions options;
+  options.optimizer = "adam";
+  options.lr = 0.01;
+  options.momentum = 0.5;
+  options.weight_decay = 1e-4;
+  expect_parity_over_three_steps("adam", options);
+}
+
+TEST(Optimizer, AdamEqualsItsFormulaByHand) {
+  OptimizerOptions options;
+  options.optimizer = "adam";
+  options.momentum = 0.9;
+  options.weight_decay = 0;
+  at::Tensor parameter = at::full({1}, 2.0).requires_grad_();
+  at::Tensor untouched = at::full({1}, 3.0).requires_grad_();
+  const auto optimizer = make_optimizer(options, {{"untouched", untouched}, {"p", parameter}});
+  // Corrected moments 0.5 and 0.25: a step of lr. Then m = 0.9 0.05 - 0.1 1 = -0.055, corrected by 0.19;
+  // v = 0.999 0.00025 + 0.001 1 = 0.00124975, corrected by 0.001999.
+  parameter.mutable_grad() = at::full({1}, 0.5);
+  optimizer->step(0.1);
+  EXPECT_NEAR(parameter.item<double>(), 1.9, 1e-6);
+  parameter.mutable_grad() = at::full({1}, -1.0);
+  optimizer->step(0.1);
+  EXPECT_NEAR(parameter.item<double>(), 1.9 + 0.1 * (0.055 / 0.19) / std::sqrt(0.00124975 / 0.001999), 1e-6);
+  EXPECT_EQ(untouched.item<double>(), 3.0);
+}
+
+TEST(Optimizer, AdamGoesOnFromItsState) {
+  OptimizerOptions options;
+  options.optimizer = "adam";
+  const auto optimizer_of = [&](at::Tensor& parameter, double value) {
+    parameter = at::full({2}, value).requires_grad_();
+    parameter.mutable_grad() = at::full({2}, 0.5);
+    return make_optimizer(options, {{"p", parameter}});
+  };
+  at::Tensor parameter;
+  const auto optimizer = optimizer_of(parameter, 2.0);
+  optimizer->step(0.1);
+  at::Tensor resumed_parameter;
+  const auto resumed = optimizer_of(resumed_parameter, parameter[0].item<double>());
+  ASSERT_EQ(resumed->state().size(), 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    at::Tensor destination = resumed->state()[i].second;
+    destination.copy_(optimizer->state()[i].second);
+  }
+  parameter.mutable_grad() = resumed_parameter.mutable_grad() = at::full({2}, -1.0);
+  optimizer->step(0.1);
+  resumed->step(0.1);
+  EXPECT_TRUE(resumed_parameter.equal(parameter));
 }
 
 TEST(Schedule, StepsMultiplyAtEachMilestone) {
@@ -158,6 +212,32 @@ class Stateful : public Learner {
   at::Tensor memory_;
 };
 
+// Draws its second phase from a pool with repeats, and classifies nothing there.
+class Drawing : public Learner {
+ public:
+  torch::nn::Module& module() override { return *weight_; }
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    Phase pool = make_phase("pool", parameter_list(*weight_), options);
+    pool.classifies = false;
+    return {make_phase("all", parameter_list(*weight_), options), pool};
+  }
+  at::Tensor pool(std::size_t phase) override {
+    return phase == 1 ? at::tensor({4, 4, 4, 9, 11}, at::kLong) : at::Tensor();
+  }
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    for (std::int64_t i = 0; i < batch.indices.numel(); ++i) {
+      seen[phase].push_back(batch.indices[i].item<std::int64_t>());
+    }
+    const at::Tensor logits = weight_->forward(batch.images.flatten(1));
+    return {logits.square().mean(), phase == 0 ? logits : at::Tensor()};
+  }
+
+  std::array<std::vector<std::int64_t>, 2> seen;
+
+ private:
+  torch::nn::Linear weight_{256, 4};
+};
+
 class TrainerTest : public ::testing::Test {
  protected:
   TrainerTest() {
@@ -212,6 +292,16 @@ TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
       }
     }
   }
+}
+
+TEST_F(TrainerTest, DrawsAPhaseFromItsPool) {
+  Drawing learner;
+  const RunState state = train(learner, run_);
+  EXPECT_EQ(learner.seen[0].size(), 2 * 70U);
+  std::sort(learner.seen[1].begin(), learner.seen[1].end());
+  EXPECT_THAT(learner.seen[1], ::testing::ElementsAre(4, 4, 4, 4, 4, 4, 9, 9, 11, 11));
+  EXPECT_TRUE(state.history.front()["train_accuracy"].is_number());
+  EXPECT_TRUE(state.history.back()["train_accuracy"].is_null());
 }
 
 TEST_F(TrainerTest, FinishedRunIsNotTrainedAgain) {
