@@ -20,7 +20,7 @@ void refuse_unknown_command(const CLI::App& program, const mcci::Arguments& argu
   std::vector<std::string> known;
   for (const CLI::App* command : program.get_subcommands({})) {
     if (arguments.is_command(command->get_name())) return;
-    known.push_back(command->get_name());
+    if (!command->get_group().empty()) known.push_back(command->get_name());
   }
   const std::string given = arguments.command();
   if (given.empty()) return;  // flags only, or nothing: CLI11 says what is missing
@@ -51,12 +51,14 @@ int main(int argc, char** argv) {
         "Every command has --help with its defaults and an example.");
     mcci::add_demo(program, arguments);
     mcci::add_poison(program, arguments);
+    mcci::add_gallery(program, arguments);
     mcci::add_train(program, arguments);
     mcci::add_eval(program, arguments);
     mcci::add_predict(program, arguments);
     mcci::add_audit(program, arguments);
     mcci::add_export(program, arguments);
     mcci::add_report(program, arguments);
+    mcci::add_bench(program, arguments);
     refuse_unknown_command(program, arguments);
     mcci::install_interrupt_handler();
     try {

@@ -23,17 +23,33 @@ struct Poison {
   OptionSet options;
 };
 
+// The words after a heading, in lines of at most 100 columns.
+void list_words(const std::string& heading, const std::vector<std::string>& words) {
+  constexpr std::size_t columns = 100;
+  std::string line = "  " + heading;
+  for (const std::string& word : words) {
+    if (line.size() + 1 + word.size() > columns) {
+      std::cout << line << "\n";
+      line = std::string(heading.size() + 2, ' ');
+    }
+    line += " " + word;
+  }
+  std::cout << line << "\n";
+}
+
 void list_attacks() {
   for (const auto& entry : attacks().entries()) {
     const auto attack = entry.value();
-    std::cout << entry.name << "  " << entry.description << "\n    presets:";
-    for (const std::string& preset : attack->presets().names()) std::cout << " " << preset;
-    std::cout << "\n    options:";
+    std::cout << entry.name << ": " << entry.description << "\n";
+    list_words("presets", attack->presets().names());
     OptionSet set;
     attack->declare(set);
-    for (const auto& option : set.entries()) std::cout << " --" << option.name;
-    std::cout << "\n";
+    std::vector<std::string> options;
+    for (const auto& option : set.entries()) options.push_back("--" + option.name);
+    list_words("options", options);
   }
+  std::cout
+      << "\nmcci poison --attack NAME --help explains an attack's options; mcci gallery shows its trigger.\n";
 }
 
 void run(Poison& options) {

@@ -57,6 +57,8 @@ void Progress::advance(std::int64_t n) {
   if (due) draw(false);
 }
 
+void Progress::set_eta(double seconds) { eta_ = seconds; }
+
 void Progress::set_note(std::string note) { note_ = std::move(note); }
 
 void Progress::finish() {
@@ -76,6 +78,8 @@ void Progress::draw(bool final) {
   counts += ", " + rate_text(rate) + " " + unit_ + "/s";
   if (final) {
     counts += ", took " + format_duration(seconds);
+  } else if (eta_ >= 0) {
+    counts += ", ETA " + format_duration(eta_);
   } else if (known && rate > 0) {
     counts += ", ETA " + format_duration(static_cast<double>(total_ - done_) / rate);
   }

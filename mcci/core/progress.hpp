@@ -20,6 +20,8 @@ class Progress {
   // Starts the count at `done` without it entering the rate (a resumed loop).
   void start_at(std::int64_t done);
   void advance(std::int64_t n = 1);
+  // The seconds that are left, where the caller knows better than the rate so far tells.
+  void set_eta(double seconds);
   // A short text behind the bar, e.g. "loss 0.41".
   void set_note(std::string note);
   void finish();
@@ -30,6 +32,7 @@ class Progress {
   std::string title_;
   std::string unit_;
   std::string note_;
+  double eta_ = -1;  // negative: from the rate
   std::int64_t total_;
   std::int64_t done_ = 0;
   std::int64_t started_at_ = 0;

@@ -178,6 +178,8 @@ class Mcci : public Defense {
     return torch::cat({z, shown_indicator(images, perception).expand_as(z)}, 1);
   }
 
+  std::int64_t indicator_size() const override { return options_.embedding; }
+
   bool has_suspicion() const override { return true; }
 
   at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels) override {

@@ -23,7 +23,9 @@ Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack
   std::vector<at::Tensor> predictions;
   std::vector<at::Tensor> triggered_predictions;
   std::vector<at::Tensor> attack_labels;
-  for (const at::Tensor& indices : at::arange(n).split(batch_images)) {
+  // Evenly spaced, since many sets are in order of class.
+  const at::Tensor chosen = at::arange(n).mul(test->size()).div(std::max<std::int64_t>(n, 1), "floor");
+  for (const at::Tensor& indices : chosen.split(batch_images)) {
     const at::Tensor images = test->images(indices);
     predictions.push_back(predict(images));
     if (attack == nullptr) continue;
@@ -32,7 +34,7 @@ Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack
     triggered_predictions.push_back(predict(triggered.images));
     attack_labels.push_back(triggered.attack_labels);
   }
-  const at::Tensor labels = test->labels().narrow(0, 0, n);
+  const at::Tensor labels = test->labels().index_select(0, chosen);
   Evaluation result;
   result.ca = clean_accuracy(at::cat(predictions), labels);
   result.per_class = per_class_accuracy(at::cat(predictions), labels, test->num_classes());

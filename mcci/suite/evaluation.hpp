@@ -16,7 +16,7 @@ namespace mcci {
 struct EvaluationOptions {
   Perception perception = Perception::clean;
   TriggeredCount count = TriggeredCount::non_target;
-  std::int64_t limit = 0;  // evaluates the first `limit` images; 0: all
+  std::int64_t limit = 0;  // evaluates so many images, evenly spaced; 0: all
 };
 
 struct Evaluation {

@@ -30,7 +30,9 @@ Json new_result(const std::string& title, const std::string& command, const Comp
 }
 
 Json new_cell() {
-  return {{"dataset", ""},
+  return {{"id", ""},
+          {"error", ""},
+          {"dataset", ""},
           {"attack", "unknown"},
           {"attack_preset", ""},
           {"rate", nullptr},
@@ -42,10 +44,13 @@ Json new_cell() {
           {"ca", nullptr},
           {"asr", nullptr},
           {"pa", nullptr},
+          {"oracle_pa", nullptr},
           {"pa_over_oracle", nullptr},
+          {"der", nullptr},
           {"auroc", nullptr},
           {"implanted", nullptr},
           {"seconds", nullptr},
+          {"peak_memory_mib", nullptr},
           {"counts", Json::object()},
           {"per_class_ca", Json::array()},
           {"classes", Json::array()},

@@ -1,5 +1,8 @@
 #include "mcci/suite/run.hpp"
 
+#include <cstdlib>
+#include <fstream>
+
 #include "mcci/core/hash.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/nn/backbone.hpp"
@@ -47,6 +50,15 @@ void write_run_config(const RunFiles& files, const RunConfig& config, const Data
                               {"training_images", data.size()}});
 }
 
+// Of this process since its start: unlike getrusage, VmHWM does not count the process that started it.
+Json peak_memory_mib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) return number(std::strtod(line.c_str() + 6, nullptr) / 1024);
+  }
+  return nullptr;
+}
+
 Json run_cell(const RunConfig& config, const Dataset& data, const RunState& state) {
   Json cell = new_cell();
   cell["dataset"] = std::filesystem::path(config.data).filename().string();
@@ -55,6 +67,7 @@ Json run_cell(const RunConfig& config, const Dataset& data, const RunState& stat
   cell["preset"] = config.preset;
   cell["seed"] = config.train.seed;
   cell["seconds"] = number(state.seconds);
+  cell["peak_memory_mib"] = peak_memory_mib();
   cell["classes"] = data.classes();
   cell["config"] = config.options.to_json();
   cell["history"] = state.history;

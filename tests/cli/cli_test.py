@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Runs the built tool on a small data set: cli_test.py PATH_TO_MCCI [unittest arguments]"""
 import csv
+import fcntl
 import gzip
 import json
+import os
 import pathlib
 import random
 import signal
@@ -14,6 +16,7 @@ import time
 import unittest
 
 TOOL = sys.argv.pop(1)
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 TRAIN = ["--backbone", "resnet8", "--width", "4", "--ain-width", "4", "--batch-size", "32", "--threads", "1"]
 
 
@@ -38,6 +41,8 @@ def write_idx(folder, split, count, seed):
 
 
 class Tool(unittest.TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         cls.temporary = tempfile.TemporaryDirectory()
@@ -157,11 +162,178 @@ class Tool(unittest.TestCase):
         cells = json.loads((out / "result.json").read_text())["cells"]
         self.assertEqual([(cell["seed"], cell["defense"]) for cell in cells],
                          [(1, "none"), (1, "mcci"), (2, "none"), (2, "mcci")])
-        written = (out / "seed-1" / "mcci" / "checkpoint.safetensors").stat().st_mtime_ns
+        written = self.times(out, "models/*/checkpoint.safetensors", "cells/*.json")
+        self.assertEqual(len(written), 4 + 4)
         again = mcci(*arguments)
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertEqual((out / "seed-1" / "mcci" / "checkpoint.safetensors").stat().st_mtime_ns, written)
-        self.assertFails(mcci(*arguments, "--rate", "0.2"), 2, "other options")
+        self.assertEqual(self.times(out, "models/*/checkpoint.safetensors", "cells/*.json"), written)
+        self.assertNotIn("images/s", again.stderr)
+
+    # A grid.
+
+    def times(self, folder, *patterns):
+        return {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
+
+    def grid(self, text=""):
+        """Four cells that can be trained, and two that fail: no class has so many images."""
+        file = self.folder / "grid.toml"
+        file.write_text(f'''
+            title = "grid"
+            data = ["{self.data}"]
+            models = [{{backbone = "resnet8", width = 4}}]
+            attacks = ["badnets", {{name = "sig", rates = [0.9]}}]
+            rates = [0, 0.1]
+            seeds = [1]
+            defenses = ["none", {{name = "mcci", options = {{ain-width = 4}}}}]
+            curve-images = 20
+            {text}
+            [train]
+            epochs = 4
+            batch-size = 32
+            threads = 1
+            checkpoint-minutes = 0
+            ''')
+        return file
+
+    def figures(self, out):
+        cells = json.loads((out / "result.json").read_text())["cells"]
+        for cell in cells:
+            del cell["seconds"], cell["peak_memory_mib"]
+            for epoch in cell["history"]:
+                del epoch["seconds"]
+        return cells
+
+    def start(self, *arguments):
+        return subprocess.Popen([TOOL, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + 120
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.assertTrue(condition())
+
+    def test_a_grid_that_is_killed_repeats_nothing_and_records_failures(self):
+        grid, out = self.grid(), self.folder / "grid"
+        arguments = ["bench", grid, "--out", out, "--jobs", "2"]
+        process = self.start(*arguments)
+        # One cell is done, another is being trained.
+        self.wait_for(lambda: len(list(out.glob("models/*/result.json"))) > 0 and len(list(out.glob("cells/*.json"))) > 1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        finished = self.times(out, "cells/*.json")
+        self.assertFalse((out / "report.html").exists() and len(finished) == 6, "the grid ended before it was killed")
+
+        done = mcci(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("clean-label attack has only", done.stdout)
+        all_of_them = self.times(out, "cells/*.json")
+        self.assertEqual({path: all_of_them[path] for path in finished}, finished)
+        result = json.loads((out / "result.json").read_text())
+        cells = result["cells"]
+        self.assertEqual([(cell["attack"], cell["defense"], cell["error"] != "") for cell in cells],
+                         [("none", "none", False), ("none", "mcci", False), ("badnets", "none", False),
+                          ("badnets", "mcci", False), ("sig", "none", True), ("sig", "mcci", True)])
+        self.assertIn("clean-label", cells[5]["error"])
+        attacked = cells[3]
+        self.assertEqual(attacked["counts"]["oracle_pa"]["total"], 75)
+        self.assertIsNotNone(attacked["der"])
+        self.assertGreater(attacked["peak_memory_mib"], 10)
+        self.assertEqual(attacked["implanted"], cells[2]["asr"] >= 50)
+        self.assertEqual(len(result["figures"]["embeddings"]), 2)
+        self.assertIn("<svg", (out / "report.html").read_text())
+        self.assertEqual(list((out / "poisoned").iterdir()), [])
+        # The two undefended ones, and perhaps one whose cell was done in the moment of the kill.
+        self.assertIn(len(list((out / "models").iterdir())), (2, 3))
+
+        again = mcci(*arguments)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual(self.times(out, "cells/*.json"), all_of_them)
+        retried = mcci(*arguments, "--retry-failed")
+        self.assertEqual(retried.returncode, 0, retried.stderr)
+        self.assertEqual({path.name for path, at in self.times(out, "cells/*.json").items() if at != all_of_them[path]},
+                         {path.name for path in all_of_them if json.loads(path.read_text())["error"]})
+
+        # The same on two machines.
+        parts = [self.folder / "part-1", self.folder / "part-2"]
+        for i, part in enumerate(parts):
+            done = mcci("bench", grid, "--out", part, "--shard", f"{i + 1}/2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+        merged = self.folder / "merged"
+        done = mcci("bench", "merge", *parts, "--out", merged)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.figures(merged), self.figures(out))
+        for figure in json.loads((merged / "result.json").read_text())["figures"]["triggers"]:
+            self.assertTrue((merged / figure["clean"]).exists())
+        self.assertFails(mcci("bench", "merge", *parts, "--out", merged), 2, "holds a result")
+        self.assertFails(mcci("bench", "merge", self.run_folder, "--out", self.folder / "never"), 2, "not the result of a grid")
+
+    def test_a_grid_that_is_interrupted_saves_and_goes_on(self):
+        out = self.folder / "interrupted-grid"
+        arguments = ["bench", self.grid("oracle = false"), "--out", out]
+        process = self.start(*arguments)
+        self.wait_for(lambda: list(out.glob("models/*/checkpoint.safetensors")))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn("the same command goes on", errors)
+        self.assertEqual([path for path in out.glob("cells/*.json") if json.loads(path.read_text())["error"]], [])
+        with open(out / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertFails(mcci(*arguments), 2, "another mcci works in this folder")
+        done = mcci(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(json.loads((out / "result.json").read_text())["cells"]), 6)
+
+    def test_the_smoke_grid(self):
+        listed = mcci("bench", CONFIGS / "smoke.toml", "--list", cwd=self.folder)
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        self.assertIn("0 of 8 cells are finished", listed.stdout)
+        self.assertFalse((self.folder / "runs").exists())
+        done = mcci("bench", CONFIGS / "smoke.toml", "--jobs", "2", cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("smoke", done.stdout)
+        self.assertTrue((self.folder / "runs" / "smoke" / "report.html").exists())
+        self.assertIn("8 of 8 cells are finished", mcci("bench", CONFIGS / "smoke.toml", "--dry-run", cwd=self.folder).stdout)
+
+    def test_grid_files_are_checked_before_anything_is_done(self):
+        out = self.folder / "never"
+        self.assertFails(mcci("bench", self.grid("rate = [0.1]"), "--out", out), 2, "grid.toml:10", "rates")
+        self.assertFails(mcci("bench", self.grid(), "--out", out, "--shard", "3/2"), 2, "--shard")
+        self.assertFails(mcci("bench", self.grid(), "--out", out, "--job", "2"), 2, "--jobs")
+        self.assertFails(mcci("bench", self.folder / "absent.toml"), 4, "absent.toml")
+        self.assertFails(mcci("bench"), 2, "no grid")
+        self.assertFails(mcci("bench", "merge", self.run_folder), 2, "--out")
+
+    def test_gallery_shows_triggers_and_what_failed(self):
+        out = self.folder / "gallery"
+        done = mcci("gallery", "--data", self.data, "--out", out, "--attacks", "badnets,several,clean-image",
+                    "--attack-preset", "paper", "--images", "2", "--threads", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads((out / "result.json").read_text())
+        names = [trigger["attack"].split(",")[0] for trigger in result["figures"]["triggers"]]
+        self.assertEqual(names, ["badnets", "badnets"])
+        self.assertEqual([cell["attack"] for cell in result["cells"]], ["clean-image", "several"])
+        self.assertIn("backdoorbench", result["cells"][0]["error"])  # the preset that there is
+        page = (out / "report.html").read_text()
+        self.assertEqual(page.count("data:image/png;base64"), 8)
+        self.assertIn(result["cells"][0]["error"].split(";")[0].replace("'", "&#39;"), page)
+        self.assertFails(mcci("gallery", "--data", self.data, "--out", out), 2, str(out))
+        self.assertFails(mcci("gallery", "--data", self.data, "--out", self.folder / "never", "--attacks", "badnet"), 2,
+                         "badnets")
+
+    def test_gallery_of_learned_features_and_mixtures(self):
+        out = self.folder / "gallery-learned"
+        done = mcci("gallery", "--data", self.data, "--out", out, "--attacks", "several,clean-image,refool",
+                    "--images", "1", "--threads", "1", env={**os.environ, "MCCI_CACHE": str(self.folder / "cache")})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads((out / "result.json").read_text())
+        self.assertEqual((len(result["figures"]["triggers"]), result["cells"]), (3, []))
+
+    def test_list_names_presets_and_options(self):
+        done = mcci("poison", "--list")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^badnets: a small patch.*\n  presets backdoorbench paper\n  options .*--patch-size")
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 110)
 
     # A run that is stopped.
 
@@ -297,7 +469,7 @@ class Tool(unittest.TestCase):
 
     def test_help_names_defaults_and_exit_codes(self):
         self.assertIn("Exit codes", mcci("--help").stdout)
-        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo"):
+        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo", "gallery", "bench"):
             done = mcci(command, "--help")
             self.assertEqual(done.returncode, 0, command)
             self.assertIn("Example: mcci " + command, done.stdout)
