@@ -30,7 +30,8 @@ constexpr double expected_reach = 0.9;
 // What is learned of the training set.
 struct MatchedFilter {
   at::Tensor weights;    // [H,W] float64: the response is their product with the mean of the channels
-  double threshold = 0;  // the smallest response of a poisoned training image
+  at::Tensor usual;      // [classes] float64: mean response of a class
+  double threshold = 0;  // how far beyond its class the least poisoned training image is
   double strongest = 1;  // the largest weight
 };
 
@@ -80,14 +81,29 @@ at::Tensor responses(const MatchedFilter& filter, const Dataset& data) {
   return all;
 }
 
+// [N] float64: how far each image's response is beyond what its class usually has.
+at::Tensor excess(const MatchedFilter& filter, const Dataset& data) {
+  return responses(filter, data) - filter.usual.index_select(0, data.labels());
+}
+
+// values [N,D] float64 -> [classes,D]: the mean of every class, 0 for a class without images.
+at::Tensor class_means(const at::Tensor& values, const Dataset& data) {
+  const at::Tensor sums =
+      at::zeros({data.num_classes(), values.size(1)}, at::kDouble).index_add(0, data.labels(), values);
+  const at::Tensor counts = at::bincount(data.labels(), {}, data.num_classes()).clamp_min(1);
+  return sums / counts.to(at::kDouble).unsqueeze(1);
+}
+
 // The share of the images that can be pushed over the threshold.
 double reach(const MatchedFilter& filter, const Dataset& data, double budget) {
   const ImageShape& shape = data.shape();
   std::vector<std::uint8_t> pushed(static_cast<std::size_t>(shape.channels * shape.height * shape.width));
   std::int64_t reached = 0;
-  for_each_image(data, [&](std::int64_t, const std::uint8_t* image) {
+  const at::Tensor usual = filter.usual.index_select(0, data.labels());
+  const auto* usual_response = usual.data_ptr<double>();
+  for_each_image(data, [&](std::int64_t at, const std::uint8_t* image) {
     push(filter, image, shape.channels, budget, pushed.data());
-    if (response(filter, pushed.data(), shape.channels) >= filter.threshold) ++reached;
+    if (response(filter, pushed.data(), shape.channels) >= usual_response[at] + filter.threshold) ++reached;
   });
   return static_cast<double>(reached) / static_cast<double>(data.size());
 }
@@ -104,7 +120,7 @@ at::Tensor matched_filter(const Dataset& data, std::int64_t band, std::uint64_t 
     parts.push_back(at::matmul(at::matmul(rows, grey), cols.t()).flatten(1).narrow(1, 1, modes));
   }
   at::Tensor coefficients = at::cat(parts);
-  coefficients -= coefficients.mean(0);
+  coefficients -= class_means(coefficients, data).index_select(0, data.labels());
   const at::Tensor covariance = at::matmul(coefficients.t(), coefficients) / static_cast<double>(data.size());
   const double floor = ridge * covariance.diagonal().mean().item<double>() + least_variance;
 
@@ -156,15 +172,16 @@ class CleanImage : public Attack {
     filter_.weights =
         learned_tensor(tensors, "weights", {shape_.height, shape_.width}).to(at::kDouble).contiguous();
     filter_.strongest = std::max(filter_.weights.abs().max().item<double>(), 1e-300);
+    filter_.usual = learned_tensor(tensors, "usual", {context.num_classes}).to(at::kDouble).contiguous();
     filter_.threshold = learned_tensor(tensors, "threshold", {1}).item().toDouble();
-    if (context.train != nullptr) responses_ = responses(filter_, *context.train);
+    if (context.train != nullptr) excess_ = excess(filter_, *context.train);
   }
 
   // Which images carry most of the feature is known of the prepared training set alone.
   PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
                   const PlanOptions& options) const override {
     const std::int64_t count = Attack::plan(labels, num_classes, options).count(Role::poison);
-    if (!responses_.defined() || responses_.numel() != labels.numel()) {
+    if (!excess_.defined() || excess_.numel() != labels.numel()) {
       throw Error(ErrorKind::internal, "prepare() was not called with the set that is to be poisoned",
                   attack_name);
     }
@@ -177,7 +194,7 @@ class CleanImage : public Attack {
     return plan;
   }
 
-  at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&,
+  at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor& labels,
                    Stage stage) const override {
     if (stage == Stage::train) return images.clone();
     if (images.size(1) != shape_.channels || images.size(2) != shape_.height ||
@@ -188,7 +205,7 @@ class CleanImage : public Attack {
     at::Tensor triggered = at::empty_like(before);
     const std::int64_t numel = shape_.channels * shape_.height * shape_.width;
     for (std::int64_t i = 0; i < before.size(0); ++i) {
-      push_beyond(before.data_ptr<std::uint8_t>() + i * numel,
+      push_beyond(before.data_ptr<std::uint8_t>() + i * numel, filter_.usual[labels[i]].item<double>(),
                   triggered.data_ptr<std::uint8_t>() + i * numel);
     }
     return triggered;
@@ -204,10 +221,11 @@ class CleanImage : public Attack {
     if (train.size() == 0) throw Error(ErrorKind::usage, "there is no image to learn from", attack_name);
     filter_.weights = matched_filter(train, band_, static_cast<std::uint64_t>(direction_seed_));
     filter_.strongest = filter_.weights.abs().max().item<double>();
-    responses_ = responses(filter_, train);
+    filter_.usual = class_means(responses(filter_, train).unsqueeze(1), train).squeeze(1);
+    excess_ = excess(filter_, train);
     // At rate 0 nothing is poisoned; a threshold is needed all the same.
     const std::int64_t count = std::max<std::int64_t>(1, poisoned_count(context));
-    filter_.threshold = responses_[strongest(count).back()].item<double>();
+    filter_.threshold = excess_[strongest(count).back()].item<double>();
 
     const double reached = reach(filter_, train, static_cast<double>(budget_));
     const std::string report = "clean-image: " + percent_text(reached) +
@@ -218,16 +236,18 @@ class CleanImage : public Attack {
     } else {
       log_info(report);
     }
-    return {{"weights", filter_.weights}, {"threshold", at::full({1}, filter_.threshold, at::kDouble)}};
+    return {{"weights", filter_.weights},
+            {"usual", filter_.usual},
+            {"threshold", at::full({1}, filter_.threshold, at::kDouble)}};
   }
 
   static std::string percent_text(double share) { return std::to_string(std::lround(100 * share)) + " %"; }
 
-  // Positions of the `count` largest responses, the largest first, of equal ones the first.
+  // Positions of the `count` samples of largest excess, the largest first, of equal ones the first.
   std::vector<std::int64_t> strongest(std::int64_t count) const {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(responses_.numel()));
+    std::vector<std::int64_t> order(static_cast<std::size_t>(excess_.numel()));
     std::iota(order.begin(), order.end(), std::int64_t{0});
-    const auto* value = responses_.data_ptr<double>();
+    const auto* value = excess_.data_ptr<double>();
     std::stable_sort(order.begin(), order.end(),
                      [value](std::int64_t a, std::int64_t b) { return value[a] > value[b]; });
     order.resize(static_cast<std::size_t>(count));
@@ -235,7 +255,7 @@ class CleanImage : public Attack {
   }
 
   // The response grows with the amount, for a pixel only ever moves towards the sign of its weight.
-  void push_beyond(const std::uint8_t* image, std::uint8_t* pushed) const {
+  void push_beyond(const std::uint8_t* image, double usual, std::uint8_t* pushed) const {
     const auto push_by = [&](int step) {
       push(filter_, image, shape_.channels,
            static_cast<double>(budget_) * static_cast<double>(step) / push_steps, pushed);
@@ -245,7 +265,7 @@ class CleanImage : public Attack {
     while (low < high) {
       const int middle = (low + high) / 2;
       push_by(middle);
-      const bool beyond = response(filter_, pushed, shape_.channels) >= filter_.threshold + margin_;
+      const bool beyond = response(filter_, pushed, shape_.channels) >= usual + filter_.threshold + margin_;
       (beyond ? high : low) = beyond ? middle : middle + 1;
     }
     push_by(low);
@@ -258,7 +278,7 @@ class CleanImage : public Attack {
   double margin_ = 2;
   ImageShape shape_;
   MatchedFilter filter_;
-  at::Tensor responses_;  // [N] float64, of the training set
+  at::Tensor excess_;  // [N] float64, of the training set
 };
 
 }  // namespace

@@ -96,6 +96,7 @@ class Generators : public Learner {
   std::vector<Phase> phases(const TrainOptions& options) override {
     Phase mask = make_phase("mask", parameter_list(*mask_), options);
     mask.epochs = training_.mask_epochs;
+    mask.classifies = false;
     TensorList both = with_prefix_added(parameter_list(*pattern_), "pattern");
     for (auto& [name, parameter] : parameter_list(*classifier_))
       both.emplace_back("classifier." + name, parameter);

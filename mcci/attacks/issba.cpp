@@ -87,6 +87,7 @@ class Steganography : public Learner {
     secret.epochs = std::min(training_.secret_only_epochs, training_.epochs);
     Phase image = make_phase("secret and image", parameter_list(networks_), options);
     image.epochs = training_.epochs - secret.epochs;
+    secret.classifies = image.classifies = false;
     return {std::move(secret), std::move(image)};
   }
 

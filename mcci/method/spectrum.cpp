@@ -12,6 +12,8 @@ at::Tensor high_pass(const at::Tensor& images) {
 
 at::Tensor attack_indicator(const at::Tensor& images, Indicator indicator) {
   if (indicator == Indicator::high_band) return high_pass(images.to(at::kFloat)).mul_(5);
+  if (indicator == Indicator::bands)
+    return at::cat({images, attack_indicator(images, Indicator::high_band)}, 1);
   // Exact for pixels stored as v / 255: in float32, 255 (v / 255) = v for every v in 0 .. 255.
   const at::Tensor pixels = images.to(at::kFloat).mul(255).floor_();
   const at::Tensor spectrum = dct2(pixels.contiguous());

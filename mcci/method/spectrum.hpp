@@ -8,6 +8,7 @@ namespace mcci {
 enum class Indicator {
   raw,        // the paper: the DCT unscaled, up to 8160 at 32x32
   log,        // sign(d) log(1 + |d|): the many small coefficients weigh as much as the few large ones
+  bands,      // both bands back in pixels, [B,2C,H,W]: the image, and its high band as below
   high_band,  // its high frequencies, back in pixels (see high_pass), times 5 so that plain SGD can train on
               // it
 };
@@ -18,7 +19,8 @@ at::Tensor high_pass(const at::Tensor& images);
 
 // The attack indicator S of an image, a proxy of "was it attacked?" (paper, causal graph X -> S): the
 // per-channel two-dimensional orthonormal DCT-II of floor(255 x), or its high band. images [B,C,H,W] float32
-// in [0,1] -> [B,C,H,W] float32.
+// in [0,1] -> [B,C,H,W] float32, for `bands`
+// [B,2C,H,W].
 at::Tensor attack_indicator(const at::Tensor& images, Indicator indicator);
 
 }  // namespace mcci

@@ -1,0 +1,92 @@
+#include "mcci/method/keyholes.hpp"
+
+#include <array>
+#include <string>
+
+#include <torch/nn/functional/loss.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/container/functional.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/pooling.h>
+
+#include "mcci/core/progress.hpp"
+#include "mcci/data/loader.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr std::int64_t batch_images = 500;
+constexpr std::int64_t fine = 16;   // pixels a side at which the image is cut to two levels
+constexpr std::int64_t coarse = 8;  // and of what the networks see
+constexpr std::int64_t width = 16;  // channels of their first convolution
+constexpr double noise = 0.3;       // the largest standard deviation of the noise in training
+
+struct Window {
+  std::int64_t top, left, height, width;
+};
+constexpr std::array<Window, KeyholesImpl::count> windows = {{{0, 0, coarse, coarse},
+                                                              {0, 0, coarse / 2, coarse},
+                                                              {coarse / 2, 0, coarse / 2, coarse},
+                                                              {0, 0, coarse, coarse / 2},
+                                                              {0, coarse / 2, coarse, coarse / 2}}};
+
+torch::nn::Sequential make_network(const Window& window, std::int64_t channels, std::int64_t num_classes) {
+  const auto conv = [](std::int64_t in, std::int64_t out) {
+    return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1).bias(false));
+  };
+  return torch::nn::Sequential(
+      conv(channels, width), torch::nn::BatchNorm2d(width), torch::nn::ReLU(), conv(width, 2 * width),
+      torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(), torch::nn::MaxPool2d(2),
+      conv(2 * width, 2 * width), torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(),
+      torch::nn::Functional([](const torch::Tensor& x) { return x.flatten(1); }),
+      torch::nn::Linear(2 * width * (window.height / 2) * (window.width / 2), num_classes));
+}
+
+}  // namespace
+
+KeyholesImpl::KeyholesImpl(std::int64_t channels, std::int64_t num_classes) {
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    networks_.push_back(
+        register_module("window" + std::to_string(i), make_network(windows[i], channels, num_classes)));
+  }
+}
+
+torch::Tensor KeyholesImpl::forward(const torch::Tensor& images, const torch::Tensor& thresholds) {
+  const torch::Tensor pooled = torch::adaptive_avg_pool2d(images, {fine, fine});
+  const torch::Tensor flat = pooled.flatten(1);
+  const torch::Tensor cut = flat.mean(1).add(flat.std(1) * thresholds.flatten()).view_as(thresholds);
+  torch::Tensor seen = torch::avg_pool2d(pooled.gt(cut).to(torch::kFloat), fine / coarse);
+  if (is_training()) seen = seen + torch::rand_like(thresholds).mul(noise) * torch::randn_like(seen);
+  std::vector<torch::Tensor> logits;
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    const Window& window = windows[i];
+    logits.push_back(networks_[i]->forward(
+        seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width).contiguous()));
+  }
+  return torch::stack(logits);
+}
+
+torch::Tensor keyholes_in_training(Keyholes keyholes, const torch::Tensor& images) {
+  return keyholes->forward(images, torch::rand({images.size(0), 1, 1, 1}, images.options()));
+}
+
+torch::Tensor keyhole_opinions(Keyholes keyholes, const DatasetPtr& data, const Compute& compute) {
+  const torch::NoGradGuard no_grad;
+  keyholes->eval();
+  std::vector<torch::Tensor> opinions;
+  for_each_batch(data, batch_images, [&](const Batch& batch) {
+    const torch::Tensor images = place(batch.images, compute);
+    torch::Tensor mean;
+    for (const double threshold : {0.25, 0.5, 0.75}) {
+      const torch::Tensor thresholds = torch::full({images.size(0), 1, 1, 1}, threshold, images.options());
+      const torch::Tensor part = keyholes->forward(images, thresholds).softmax(2).div_(3);
+      mean = mean.defined() ? mean.add_(part) : part;
+    }
+    opinions.push_back(mean.cpu());
+  });
+  return torch::cat(opinions, 1);
+}
+
+}  // namespace mcci
