@@ -48,7 +48,7 @@ torch::nn::Sequential make_network(const Window& window, std::int64_t channels, 
 
 KeyholesImpl::KeyholesImpl(std::int64_t channels, std::int64_t num_classes) {
   for (std::size_t i = 0; i < windows.size(); ++i) {
-    networks_.push_back(
+    networks_.emplace_back(
         register_module("window" + std::to_string(i), make_network(windows[i], channels, num_classes)));
   }
 }
