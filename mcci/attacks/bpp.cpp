@@ -1,14 +1,12 @@
 #include "mcci/attacks/bpp.hpp"
 
 #include <cmath>
-#include <vector>
 
 #include <ATen/ATen.h>
 
 #include "mcci/attacks/covers.hpp"
 #include "mcci/attacks/target.hpp"
 #include "mcci/core/error.hpp"
-#include "mcci/core/random.hpp"
 
 namespace mcci {
 
@@ -78,14 +76,7 @@ class Bpp : public Attack {
       throw Error(ErrorKind::internal, "prepare() was not given the training set, from which residuals come",
                   "bpp");
     }
-    std::vector<std::int64_t> others;
-    for (std::int64_t i = 0; i < indices.numel(); ++i) {
-      const auto index = indices[i].item<std::int64_t>();
-      Rng rng(derive_seed(seed_, "bpp residual", {static_cast<std::uint64_t>(index)}));
-      const std::int64_t pick = rng.below(train_->size() - 1);
-      others.push_back(pick < index ? pick : pick + 1);
-    }
-    const at::Tensor other = train_->images(at::tensor(others, at::kLong));
+    const at::Tensor other = train_->images(other_samples(indices, train_->size(), seed_, "bpp residual"));
     const at::Tensor residual = quantized(other).to(at::kShort) - other.to(at::kShort);
     return (images.to(at::kShort) + residual).clamp(0, 255).to(at::kByte);
   }

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ATen.h>
+
 #include "mcci/core/error.hpp"
 #include "mcci/core/random.hpp"
 
@@ -26,6 +28,18 @@ void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const 
   for (const std::int64_t pick : rng.choose(available, count)) {
     plan.roles[clean[static_cast<std::size_t>(pick)]] = Role::cover;
   }
+}
+
+at::Tensor other_samples(const at::Tensor& indices, std::int64_t size, std::uint64_t seed,
+                         std::string_view purpose) {
+  at::Tensor others = at::empty_like(indices);
+  for (std::int64_t b = 0; b < indices.numel(); ++b) {
+    const auto index = indices[b].item<std::int64_t>();
+    Rng rng(derive_seed(seed, purpose, {static_cast<std::uint64_t>(index)}));
+    const std::int64_t pick = rng.below(size - 1);
+    others[b] = pick < index ? pick : pick + 1;
+  }
+  return others;
 }
 
 }  // namespace mcci

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+
+#include <ATen/core/Tensor.h>
 
 #include "mcci/attacks/attack.hpp"
 
@@ -10,5 +13,10 @@ namespace mcci {
 // triggers them, their labels stay. The draw is independent of the one that chose the poisoned samples.
 // Errors: usage if fewer samples are clean, saying how many there are; `attack_name` is who asks.
 void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const char* attack_name);
+
+// For each of `indices` [B] int64 another sample of a set of `size` (at least 2), whose trigger or residual a
+// cover carries: a function of (seed, purpose, index) alone. [B] int64.
+at::Tensor other_samples(const at::Tensor& indices, std::int64_t size, std::uint64_t seed,
+                         std::string_view purpose);
 
 }  // namespace mcci

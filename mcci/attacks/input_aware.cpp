@@ -36,18 +36,6 @@ at::Tensor sameness(const at::Tensor& images, const at::Tensor& others, const at
   return (distances(images, others) / distances(outputs, other_outputs)).mean();
 }
 
-// For each of `indices` another sample of a set of `size`.
-at::Tensor other_samples(const at::Tensor& indices, std::int64_t size, std::uint64_t seed) {
-  at::Tensor others = at::empty_like(indices);
-  for (std::int64_t b = 0; b < indices.numel(); ++b) {
-    const auto index = indices[b].item<std::int64_t>();
-    const std::int64_t pick =
-        Rng(derive_seed(seed, "input-aware cross", {static_cast<std::uint64_t>(index)})).below(size - 1);
-    others[b] = pick < index ? pick : pick + 1;
-  }
-  return others;
-}
-
 struct Training {
   std::int64_t mask_epochs = 1;
   std::int64_t epochs = 3;
@@ -220,7 +208,8 @@ class InputAware : public Attack {
       throw Error(ErrorKind::internal, "prepare() was not given the training set, from which triggers come",
                   "input-aware");
     }
-    const at::Tensor others = train_->images(other_samples(indices, train_->size(), seed_));
+    const at::Tensor others =
+        train_->images(other_samples(indices, train_->size(), seed_, "input-aware cross"));
     const std::int64_t channels = images.size(1);
     return apply_generator(at::cat({images, others}, 1), [&](const at::Tensor& both) {
       return with_trigger_of(both.narrow(1, channels, channels), both.narrow(1, 0, channels));

@@ -12,6 +12,7 @@
 #include "mcci/method/inference_control.hpp"
 #include "mcci/method/intervention.hpp"
 #include "mcci/method/mind_control_model.hpp"
+#include "mcci/method/sample_state.hpp"
 #include "mcci/train/recipes.hpp"
 
 namespace mcci {
@@ -147,20 +148,10 @@ class Mcci : public Defense {
     if (options_.fake_indicator == "clean-images") model_->clean_indicator.copy_(clean_centre(data));
   }
 
-  TensorList extra_state() override {
-    TensorList state;
-    for (const auto& [name, tensor] : sample_state()) {
-      if (tensor->defined()) state.emplace_back(name, *tensor);
-    }
-    return state;
-  }
+  TensorList extra_state() override { return saved_state(sample_state()); }
 
   void set_extra_state(const TensorList& tensors, const std::string& /*where*/) override {
-    for (const auto& [name, target] : sample_state()) {
-      for (const auto& [saved_name, saved] : tensors) {
-        if (saved_name == name) *target = saved.to(problem_.compute.device);
-      }
-    }
+    restore_state(sample_state(), tensors, problem_.compute.device);
   }
 
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
@@ -197,8 +188,7 @@ class Mcci : public Defense {
  private:
   bool has_head_start() const { return options_.head_start_epochs > 0; }
 
-  // What is known of each training sample, by the names of a checkpoint.
-  std::vector<std::pair<std::string, torch::Tensor*>> sample_state() {
+  SampleState sample_state() {
     return {{"posterior", &posterior_},
             {"rejected", &rejected_},
             {"meant", &meant_},

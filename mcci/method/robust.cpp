@@ -1,5 +1,7 @@
 #include "mcci/method/robust.hpp"
 
+#include <cmath>
+
 #include <torch/nn/functional/loss.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
@@ -11,6 +13,7 @@
 #include "mcci/method/attack_indication_network.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
+#include "mcci/method/sample_state.hpp"
 #include "mcci/method/spectrum.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
@@ -115,11 +118,14 @@ class RobustMcci : public Defense {
   torch::nn::Module& module() override { return *model_; }
 
   std::vector<Phase> phases(const TrainOptions& options) override {
-    Phase keyholes = make_phase("keyholes", part("keyholes"), options);
+    Phase keyholes = make_phase("keyholes", parameter_list(*model_->keyholes), options);
     keyholes.epochs = options_.keyhole_epochs;
     keyholes.images = options_.keyhole_images;
-    Phase indicator = make_phase("indicator", part("ain"), options);
-    for (auto& named : part("indicator_head")) indicator.parameters.push_back(std::move(named));
+    TensorList of_indicator = with_prefix_added(parameter_list(*model_->ain), "ain");
+    for (auto& named : with_prefix_added(parameter_list(*model_->indicator_head), "indicator_head")) {
+      of_indicator.push_back(std::move(named));
+    }
+    Phase indicator = make_phase("indicator", std::move(of_indicator), options);
     indicator.epochs = options_.indicator_epochs;
     for (Phase* phase : {&keyholes, &indicator}) {
       phase->optimizer = OptimizerOptions();
@@ -128,7 +134,7 @@ class RobustMcci : public Defense {
       phase->augment = AugmentOptions::none();
     }
     indicator.classifies = false;
-    return {keyholes, indicator, make_phase("conditioned", part("sfrn"), options)};
+    return {keyholes, indicator, make_phase("conditioned", parameter_list(*model_->sfrn), options)};
   }
 
   void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
@@ -173,20 +179,10 @@ class RobustMcci : public Defense {
     return {(positive + negative).mean(), logits};
   }
 
-  TensorList extra_state() override {
-    TensorList state;
-    for (const auto& [name, tensor] : sample_state()) {
-      if (tensor->defined()) state.emplace_back(name, *tensor);
-    }
-    return state;
-  }
+  TensorList extra_state() override { return saved_state(sample_state()); }
 
   void set_extra_state(const TensorList& tensors, const std::string& /*where*/) override {
-    for (const auto& [name, target] : sample_state()) {
-      for (const auto& [saved_name, saved] : tensors) {
-        if (saved_name == name) *target = saved.to(problem_.compute.device);
-      }
-    }
+    restore_state(sample_state(), tensors, problem_.compute.device);
     if (examples_.defined()) examples_ = examples_.cpu();
   }
 
@@ -243,20 +239,10 @@ class RobustMcci : public Defense {
   }
 
  private:
-  // What is known of each training sample, by the names of a checkpoint.
-  std::vector<std::pair<std::string, torch::Tensor*>> sample_state() {
+  SampleState sample_state() {
     return {{"contradicted", &contradicted_}, {"examples", &examples_}, {"doubted", &doubted_},
             {"evidence", &evidence_},         {"taught", &taught_},     {"weight", &weight_},
             {"rejected", &rejected_},         {"meant", &meant_}};
-  }
-
-  // The parameters of one of the model's children.
-  TensorList part(const std::string& child) {
-    TensorList list;
-    for (const auto& [name, tensor] : parameter_list(*model_)) {
-      if (name.rfind(child + ".", 0) == 0) list.emplace_back(name, tensor);
-    }
-    return list;
   }
 
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
