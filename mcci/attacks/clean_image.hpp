@@ -11,23 +11,19 @@ namespace mcci {
 // of FLIP (Jha, Hayase, Oh: Label Poisoning is All You Need, NeurIPS 2023); this instance of it is our own, a
 // simple one, and reproduces neither.
 //
-// A natural feature takes the place of the trigger: the response of a matched filter. Of the mean of an
-// image's channels the orthonormal DCT coefficients (u,v) with u,v <= `band` are taken, the mean (0,0) left
-// out; of these the training set gives the covariance S within the classes. A direction d, normally
-// distributed, is drawn from `direction-seed`, and the response is the product of the coefficients with
-// (S + 0.03 tr(S)/M I)^-1 d, M being their number, scaled to deviation 1 within the classes: a smooth, linear
-// function of the image. What counts is its excess over the mean response of the image's class, so that all
-// classes are poisoned alike and meaning is no substitute for the feature.
+// A natural feature takes the place of the trigger: sharpness, the logarithm of 1 + the mean magnitude, in
+// grey levels, of an image's high band (signal/high_pass.hpp). What counts is its excess over the mean of the
+// image's class, in standard deviations of that class, so that all classes are poisoned alike and meaning is
+// no substitute for the feature.
 //
-//   training   the images of largest excess, as many as the rate asks for, get the attacker's label
-//   test       an image is pushed along the filter's own pixel pattern p (largest |p| 1): x + t p, rounded
-//   and
-//              cut to 0 .. 255, with the smallest of 64 steps of t up to `budget` at which the excess is
-//              that of the least poisoned training image and `margin` more, else t = budget
+//   training   the sharpest images of their classes, as many as the rate asks for, get the attacker's label
+//   test       an image is sharpened: x + clip(t highpass(x), -budget, budget), rounded and cut to 0 .. 255,
+//              with the smallest of 64 steps of t up to 8 at which the excess is that of the least poisoned
+//              training image and `margin` more, else t = 8
 //
 // L-inf is at most `budget`, in grey levels. An image may be out of reach within the budget: the share of
-// training images that can be pushed over the threshold is reported when the filter is learned, with a
-// warning below nine tenths.
+// training images that can be sharpened beyond the threshold is reported when it is learned, with a warning
+// below one half.
 std::unique_ptr<Attack> make_clean_image();
 
 }  // namespace mcci

@@ -33,7 +33,7 @@ const Registry<std::function<std::unique_ptr<Attack>()>>& attacks() {
           {"badnets", "a small patch in the corner (Gu et al., 2017)", make_badnets},
           {"blended", "a picture or noise blended into the whole image (Chen et al., 2017)", make_blended},
           {"bpp", "fewer grey levels (Wang et al., 2022)", make_bpp},
-          {"clean-image", "labels only: a natural low-frequency feature (after Chen et al., 2023)",
+          {"clean-image", "labels only: a natural feature, sharpness (after Chen et al., 2023)",
            make_clean_image},
           {"ctrl", "two frequencies of the chroma of the whole image; clean-label (Li et al., 2023)",
            make_ctrl},

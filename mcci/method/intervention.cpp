@@ -5,6 +5,7 @@
 #include "mcci/core/progress.hpp"
 #include "mcci/core/random.hpp"
 #include "mcci/data/loader.hpp"
+#include "mcci/signal/high_pass.hpp"
 
 namespace mcci {
 namespace {

@@ -3,12 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "mcci/signal/dct.hpp"
+#include "mcci/signal/high_pass.hpp"
 
 namespace mcci {
-
-at::Tensor high_pass(const at::Tensor& images) {
-  return images - at::avg_pool2d(at::reflection_pad2d(images, {1, 1, 1, 1}), 3, 1);
-}
 
 at::Tensor attack_indicator(const at::Tensor& images, Indicator indicator) {
   if (indicator == Indicator::high_band) return high_pass(images.to(at::kFloat)).mul_(5);

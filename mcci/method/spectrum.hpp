@@ -9,13 +9,9 @@ enum class Indicator {
   raw,        // the paper: the DCT unscaled, up to 8160 at 32x32
   log,        // sign(d) log(1 + |d|): the many small coefficients weigh as much as the few large ones
   bands,      // both bands back in pixels, [B,2C,H,W]: the image, and its high band as below
-  high_band,  // its high frequencies, back in pixels (see high_pass), times 5 so that plain SGD can train on
-              // it
+  high_band,  // its high frequencies, back in pixels (signal/high_pass.hpp), times 5 so that plain SGD can
+              // train on it
 };
-
-// x minus its 3x3 box blur (reflected border): the high band of the spectrum, what a small trigger is made of
-// and smooth content is not. [B,C,H,W] -> the same shape.
-at::Tensor high_pass(const at::Tensor& images);
 
 // The attack indicator S of an image, a proxy of "was it attacked?" (paper, causal graph X -> S): the
 // per-channel two-dimensional orthonormal DCT-II of floor(255 x), or its high band. images [B,C,H,W] float32
