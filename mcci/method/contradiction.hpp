@@ -9,21 +9,29 @@ namespace mcci {
 
 // Where meaning, as the keyholes see it, contradicts the recorded labels, and where it confirms them.
 struct Contradiction {
-  std::vector<std::int64_t> attacked_labels;  // labels that are contradicted as no mistake would be
-  torch::Tensor contradicted;                 // [N] bool: samples of these labels whose meaning is another
-  torch::Tensor confirmed;                    // [N] bool: samples that mean what their label says
-  torch::Tensor meaning;                      // [N] int64: the class that they see
+  torch::Tensor contradicted;  // [N] bool: a keyhole is sure of another class
+  torch::Tensor confirmed;     // [N] bool: not contradicted, and nearly all keyholes see what the label says
+  torch::Tensor meaning;       // [N] int64: the class that the samples mean to the keyholes
 };
 
-// opinions [V,N,C] (keyhole_opinions), labels [N] int64.
-//
-// Everybody makes mistakes, keyholes many; but mistakes concern neighbours: a shirt is taken for a coat. A
-// relabelling attack brings images of all classes under one label. So a label is held to be attacked if,
-// through one keyhole, it is confidently contradicted far more often than the other labels are, by images of
-// several classes. Labels of an unpoisoned set are not.
-// `confidence` is what a keyhole must give to the class that it sees for its word to count. No bound is set
-// on what it gives to the recorded label: where a tenth of all images bears the attacker's label, an honest
-// keyhole gives it a tenth.
+// opinions [V,N,C] (keyhole_opinions), labels [N] int64. `confidence` is what a keyhole must give to another
+// class for its word to count. No bound is set on what it gives to the recorded label: where a tenth of all
+// images bears the attacker's label, an honest keyhole gives it a tenth.
 Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor& labels, double confidence);
+
+// Contradicted samples that bear the mark of an attack.
+struct Marks {
+  std::vector<std::int64_t> attacked_labels;  // in order
+  torch::Tensor marked;  // [N] bool: contradicted samples of these labels that bear the mark
+};
+
+// An attack acts on the label and on the image, a mistake on neither: so what contradicts its label because
+// it was attacked also looks different, and alike, while honest mistakes have no mark in common. evidence
+// [N]: what somebody who has learned to tell contradicted from confirmed samples, but not from this one, says
+// of it (Witnesses). A contradicted sample bears the mark if the evidence is above 2 nats; a label is
+// attacked if `share` of what contradicts it does, and at least ten samples. This needs neither that one
+// label alone is attacked, nor that few are, nor how they are relabelled.
+Marks marks(const Contradiction& contradiction, const torch::Tensor& labels, const torch::Tensor& evidence,
+            double share);
 
 }  // namespace mcci

@@ -3,18 +3,17 @@
 #include <cmath>
 
 #include <torch/nn/functional/loss.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
 #include "mcci/data/loader.hpp"
-#include "mcci/method/attack_indication_network.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
 #include "mcci/method/sample_state.hpp"
 #include "mcci/method/spectrum.hpp"
+#include "mcci/method/witnesses.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 
@@ -26,8 +25,14 @@ namespace F = torch::nn::functional;
 constexpr std::int64_t batch_images = 500;
 constexpr double evidence_limit = 6;  // of the AIN alone, in nats: it is sure of more than it can know
 constexpr double out_of_question = -20;
+constexpr std::int64_t most_examples = 4000;  // of either kind, that the witnesses learn from in an epoch
+constexpr std::int64_t least_others = 2000;
 
-enum PhaseIndex : std::size_t { keyholes_phase, indicator_phase, conditioned_phase };
+torch::Tensor limited(const torch::Tensor& evidence) {
+  return evidence.clamp(-evidence_limit, evidence_limit);
+}
+
+enum PhaseIndex : std::size_t { keyholes_phase, hearing_phase, indicator_phase, conditioned_phase };
 
 struct RobustOptions {
   std::int64_t keyhole_epochs = 2;
@@ -36,6 +41,7 @@ struct RobustOptions {
   std::int64_t indicator_epochs = 3;
   std::int64_t ain_width = 8;
   std::int64_t embedding = 100;
+  double marked_share = 0.33;
   double prior = 0.12;
   double recovery_confidence = 0.8;
 
@@ -44,10 +50,16 @@ struct RobustOptions {
     set.add("keyhole-images", keyhole_images, "images in each of them; 0: all", {0, 1000000000});
     set.add("keyhole-confidence", keyhole_confidence,
             "of a keyhole in the class that it sees, for its word to count", {0.1, 1.0});
-    set.add("indicator-epochs", indicator_epochs, "epochs in which the AIN learns to tell attacked images",
-            {1, 1000});
+    set.add(
+        "indicator-epochs", indicator_epochs,
+        "epochs in which the AIN learns to tell attacked images, once from what contradicts its label and "
+        "once from what of it bears a mark",
+        {1, 1000});
+    set.add("marked-share", marked_share,
+            "of what contradicts a label, how much must bear the mark of an attack to call it attacked",
+            {0.0, 1.0});
     set.add("ain-width", ain_width, "channels of the AIN's first convolution; 0: the paper's", {0, 1024});
-    set.add("embedding", embedding, "size of z_f (paper: 100)", {1, 4096});
+    set.add("embedding", embedding, "size of z_f, an even number (paper: 100)", {2, 4096});
     set.add("prior", prior, "share of attacked samples among those of an attacked label, before looking",
             {0.001, 0.999});
     set.add("recovery-confidence", recovery_confidence,
@@ -61,12 +73,11 @@ class RobustModelImpl : public torch::nn::Module {
   RobustModelImpl(const Problem& problem, const RobustOptions& options)
       : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
         keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
-        ain(register_module("ain",
-                            AttackIndicationNetwork(AttackIndicationOptions{
-                                {2 * problem.shape.channels, problem.shape.height, problem.shape.width},
-                                options.embedding,
-                                options.ain_width}))),
-        indicator_head(register_module("indicator_head", torch::nn::Linear(options.embedding, 1))),
+        ain(register_module("ain", Witnesses(AttackIndicationOptions{
+                                       {8 * problem.shape.channels, (problem.shape.height + 1) / 2,
+                                        (problem.shape.width + 1) / 2},
+                                       options.embedding,
+                                       options.ain_width}))),
         transition(register_buffer("transition", torch::zeros({problem.num_classes, problem.num_classes}))),
         attacked(register_buffer("attacked", torch::zeros({problem.num_classes}))),
         clean_indicator(register_buffer("clean_indicator", torch::zeros({options.embedding}))),
@@ -85,13 +96,9 @@ class RobustModelImpl : public torch::nn::Module {
     return ain->forward(place(attack_indicator(images, Indicator::bands), compute_)).to(torch::kFloat);
   }
 
-  // Log odds of an attack, [B], as learned from as many attacked images as clean ones.
-  torch::Tensor evidence(const torch::Tensor& z_f) { return indicator_head->forward(z_f).squeeze(1); }
-
   std::shared_ptr<Backbone> sfrn;
   Keyholes keyholes{nullptr};
-  AttackIndicationNetwork ain{nullptr};
-  torch::nn::Linear indicator_head{nullptr};
+  Witnesses ain{nullptr};
   torch::Tensor transition;  // [C, C]: T
   torch::Tensor attacked;    // [C]: 1 for a label that is attacked
   torch::Tensor clean_indicator;
@@ -121,25 +128,24 @@ class RobustMcci : public Defense {
     Phase keyholes = make_phase("keyholes", parameter_list(*model_->keyholes), options);
     keyholes.epochs = options_.keyhole_epochs;
     keyholes.images = options_.keyhole_images;
-    TensorList of_indicator = with_prefix_added(parameter_list(*model_->ain), "ain");
-    for (auto& named : with_prefix_added(parameter_list(*model_->indicator_head), "indicator_head")) {
-      of_indicator.push_back(std::move(named));
-    }
-    Phase indicator = make_phase("indicator", std::move(of_indicator), options);
-    indicator.epochs = options_.indicator_epochs;
-    for (Phase* phase : {&keyholes, &indicator}) {
+    Phase hearing = make_phase("hearing", parameter_list(*model_->ain), options);
+    hearing.epochs = options_.indicator_epochs;
+    hearing.classifies = false;
+    Phase indicator = hearing;
+    indicator.name = "indicator";
+    for (Phase* phase : {&keyholes, &hearing, &indicator}) {
       phase->optimizer = OptimizerOptions();
       phase->optimizer.lr = 0.05;
       phase->schedule = ScheduleOptions();
       phase->augment = AugmentOptions::none();
     }
-    indicator.classifies = false;
-    return {keyholes, indicator, make_phase("conditioned", parameter_list(*model_->sfrn), options)};
+    return {keyholes, hearing, indicator, make_phase("conditioned", parameter_list(*model_->sfrn), options)};
   }
 
   void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
     const torch::NoGradGuard no_grad;
-    if (phase == indicator_phase && epoch == 0) find_contradictions(data);
+    if (phase == hearing_phase && epoch == 0) find_contradictions(data);
+    if (phase == indicator_phase && epoch == 0) find_marks(data);
     if (phase == conditioned_phase) {
       if (epoch == 0) {
         hold_out(data);
@@ -150,7 +156,7 @@ class RobustMcci : public Defense {
   }
 
   torch::Tensor pool(std::size_t phase) override {
-    return phase == indicator_phase ? examples_ : torch::Tensor();
+    return phase == hearing_phase || phase == indicator_phase ? examples_ : torch::Tensor();
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
@@ -160,10 +166,10 @@ class RobustMcci : public Defense {
       const torch::Tensor each = F::cross_entropy(logits.flatten(0, 1), labels);
       return {each * static_cast<double>(Keyholes::Impl::count), logits[0]};
     }
-    if (phase == indicator_phase) {
-      const torch::Tensor evidence = model_->evidence(model_->indicator_embedding(batch.images));
-      const torch::Tensor is_attacked = contradicted_.index_select(0, batch.indices);
-      return {F::binary_cross_entropy_with_logits(evidence, is_attacked), {}};
+    if (phase == hearing_phase || phase == indicator_phase) {
+      const torch::Tensor testimony = model_->ain->testimony(model_->indicator_embedding(batch.images));
+      const torch::Tensor own = own_testimony(testimony, witness_.index_select(0, batch.indices));
+      return {F::binary_cross_entropy_with_logits(own, accused_.index_select(0, batch.indices)), {}};
     }
     const torch::Tensor logits = model_->semantic_logits(batch.images);
     const torch::Tensor log_p = logits.log_softmax(1);
@@ -240,16 +246,26 @@ class RobustMcci : public Defense {
 
  private:
   SampleState sample_state() {
-    return {{"contradicted", &contradicted_}, {"examples", &examples_}, {"doubted", &doubted_},
-            {"evidence", &evidence_},         {"taught", &taught_},     {"weight", &weight_},
-            {"rejected", &rejected_},         {"meant", &meant_}};
+    return {{"contradicted", &contradiction_.contradicted},
+            {"confirmed", &contradiction_.confirmed},
+            {"meaning", &contradiction_.meaning},
+            {"doubted", &doubted_},
+            {"witness", &witness_},
+            {"accused", &accused_},
+            {"examples", &examples_},
+            {"evidence", &evidence_},
+            {"taught", &taught_},
+            {"weight", &weight_},
+            {"rejected", &rejected_},
+            {"meant", &meant_}};
   }
 
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
   double prior_log_odds() const { return std::log(options_.prior / (1 - options_.prior)); }
 
+  // Of new images: both witnesses speak.
   torch::Tensor limited_evidence(const torch::Tensor& images) {
-    return model_->evidence(model_->indicator_embedding(images)).clamp(-evidence_limit, evidence_limit);
+    return limited(model_->ain->testimony(model_->indicator_embedding(images)).mean(1));
   }
 
   // Log odds that a sample is attacked, by Bayes' rule: the prior; what the spectrum says; and whether the
@@ -268,64 +284,80 @@ class RobustMcci : public Defense {
   void find_contradictions(const DatasetPtr& data) {
     const torch::Tensor opinions = keyhole_opinions(model_->keyholes, data, problem_.compute);
     const torch::Tensor labels = data->labels();
-    const Contradiction found = contradictions(opinions, labels, options_.keyhole_confidence);
     const torch::Device device = problem_.compute.device;
-
-    model_->attacked.zero_();
-    for (const std::int64_t label : found.attacked_labels) model_->attacked[label] = 1;
-    torch::Tensor transition = torch::full({data->num_classes(), data->num_classes()}, 1e-3);
-    const torch::Tensor attacked = found.contradicted.nonzero().squeeze(1);
-    const auto meaning = found.meaning.accessor<std::int64_t, 1>();
-    for (const torch::Tensor& index : attacked.unbind()) {
-      const auto i = index.item<std::int64_t>();
-      transition[meaning[i]][labels[i].item<std::int64_t>()] += 1;
-    }
-    // A class of which no attacked image was seen is treated as the others are.
-    transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
-    model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
-
-    contradicted_ = found.contradicted.to(device, torch::kFloat);
+    contradiction_ = contradictions(opinions, labels, options_.keyhole_confidence);
     doubted_ = opinions.mean(0).gather(1, labels.unsqueeze(1)).squeeze(1).lt(0.5).to(device);
-    choose_examples(attacked, found.confirmed.nonzero().squeeze(1));
+    witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
+    accuse(contradiction_.contradicted, contradiction_.confirmed);
+  }
+
+  // What of the contradicted samples bears the mark of an attack; the witnesses are then heard on these
+  // alone.
+  void find_marks(const DatasetPtr& data) {
+    hear(data);
+    const Marks found = find_attack(data, options_.marked_share);
     std::string names;
     for (const std::int64_t label : found.attacked_labels) {
       names += (names.empty() ? "" : ", ") + data->classes()[static_cast<std::size_t>(label)];
     }
-    log_info(names.empty() ? "no label is contradicted as an attack would"
-                           : "labels that look attacked: " + names + "; contradicted by their meaning: " +
-                                 std::to_string(attacked.numel()) + " images");
+    log_info(names.empty() ? "no label is contradicted by images that bear the mark of an attack"
+                           : "labels that look attacked: " + names + "; contradicted by marked images: " +
+                                 std::to_string(found.marked.sum().item<std::int64_t>()));
+    // What contradicts other labels is a mistake: difficult images, which are no mark.
+    const torch::Tensor of_attacked_label = model_->attacked.cpu().index_select(0, data->labels()).gt(0);
+    const torch::Tensor mistaken =
+        contradiction_.contradicted.cpu().logical_and(of_attacked_label.logical_not());
+    accuse(found.marked, contradiction_.confirmed.cpu().logical_or(mistaken));
   }
 
-  // As many attacked examples as confirmed ones, by repeating the fewer.
-  void choose_examples(const torch::Tensor& attacked, const torch::Tensor& confirmed) {
-    if (attacked.numel() == 0) {
-      examples_ = confirmed.narrow(0, 0, std::min<std::int64_t>(confirmed.numel(), 2));
-      return;
-    }
-    constexpr std::int64_t confirmed_per_attacked = 4;
-    constexpr std::int64_t least_confirmed = 2000;
-    const std::int64_t wanted = std::max(least_confirmed, confirmed_per_attacked * attacked.numel());
-    const torch::Tensor order = epoch_order(confirmed.numel(), problem_.seed, 0);
-    const torch::Tensor some =
-        confirmed.index_select(0, order.narrow(0, 0, std::min(wanted, confirmed.numel())));
-    const std::int64_t repeats = std::max<std::int64_t>(1, some.numel() / attacked.numel());
-    examples_ = torch::cat({attacked.repeat({repeats}), some});
+  // Sets `attacked` and T. T[c, y]: how often marked images that mean c bear the label y.
+  Marks find_attack(const DatasetPtr& data, double marked_share) {
+    const torch::Tensor labels = data->labels();
+    const Contradiction contradiction{contradiction_.contradicted.cpu(), contradiction_.confirmed.cpu(),
+                                      contradiction_.meaning.cpu()};
+    const Marks found = marks(contradiction, labels, evidence_.cpu(), marked_share);
+    model_->attacked.zero_();
+    for (const std::int64_t label : found.attacked_labels) model_->attacked[label] = 1;
+    const torch::Tensor marked = found.marked.nonzero().squeeze(1);
+    torch::Tensor transition = torch::full({data->num_classes(), data->num_classes()}, 1e-3);
+    transition.index_put_({contradiction.meaning.index_select(0, marked), labels.index_select(0, marked)},
+                          torch::ones({marked.numel()}), /*accumulate=*/true);
+    // A class of which no attacked image was seen is treated as the others are.
+    transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
+    model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
+    return found;
   }
 
-  // Before the SFRN has an opinion: whatever may be attacked stays out of its first epoch.
-  void hold_out(const DatasetPtr& data) {
-    const torch::Tensor labels = data->labels().to(problem_.compute.device);
-    taught_ = labels;
-    rejected_ = torch::zeros_like(contradicted_);
-    weight_ = torch::ones_like(contradicted_);
-    if (!attack_found()) return;
+  // What the witnesses learn next: as many accused samples as others, by repeating the fewer. [N] bool each.
+  void accuse(const torch::Tensor& accused, const torch::Tensor& others) {
+    accused_ = accused.to(problem_.compute.device, torch::kFloat);
+    const torch::Tensor guilty = some_of(accused.cpu(), most_examples);
+    const torch::Tensor innocent = some_of(
+        others.cpu().logical_and(accused.cpu().logical_not()),
+        guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 4 * guilty.numel())));
+    const std::int64_t repeats =
+        std::max<std::int64_t>(1, innocent.numel() / std::max<std::int64_t>(1, guilty.numel()));
+    examples_ = torch::cat({guilty.repeat({repeats}), innocent});
+  }
+
+  // Positions of at most `count` of the chosen samples, drawn by the seed. chosen [N] bool.
+  torch::Tensor some_of(const torch::Tensor& chosen, std::int64_t count) const {
+    const torch::Tensor all = chosen.nonzero().squeeze(1);
+    return all.index_select(0, epoch_order(all.numel(), problem_.seed, 0))
+        .narrow(0, 0, std::min(count, all.numel()));
+  }
+
+  // The evidence on every training sample, by the witness that did not learn from it, and what attacked and
+  // other indicators look like.
+  void hear(const DatasetPtr& data) {
     model_->eval();
     std::vector<torch::Tensor> parts;
     torch::Tensor clean_sum = torch::zeros_like(model_->clean_indicator);
     torch::Tensor attacked_sum = torch::zeros_like(model_->attacked_indicator);
     for_each_batch(data, batch_images, [&](const Batch& batch) {
       const torch::Tensor z_f = model_->indicator_embedding(place(batch.images, problem_.compute));
-      parts.push_back(model_->evidence(z_f).clamp(-evidence_limit, evidence_limit));
+      const torch::Tensor witness = witness_.index_select(0, batch.indices.to(witness_.device()));
+      parts.push_back(limited(held_out_testimony(model_->ain->testimony(z_f), witness)));
       const torch::Tensor is_attacked = parts.back().gt(0).to(torch::kFloat);
       attacked_sum += is_attacked.matmul(z_f);
       clean_sum += (1 - is_attacked).matmul(z_f);
@@ -334,7 +366,18 @@ class RobustMcci : public Defense {
     const double attacked = evidence_.gt(0).sum().item<double>();
     model_->attacked_indicator.copy_(attacked_sum / std::max(1.0, attacked));
     model_->clean_indicator.copy_(clean_sum / std::max(1.0, static_cast<double>(data->size()) - attacked));
+  }
 
+  // Before the SFRN has an opinion: whatever may be attacked stays out of its first epoch.
+  void hold_out(const DatasetPtr& data) {
+    const torch::Tensor labels = data->labels().to(problem_.compute.device);
+    taught_ = labels;
+    rejected_ = torch::zeros_like(accused_);
+    weight_ = torch::ones_like(accused_);
+    if (!attack_found()) return;
+    hear(data);
+    // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
+    find_attack(data, options_.marked_share / 6);
     const torch::Tensor of_attacked_label = model_->attacked.index_select(0, labels).gt(0);
     const torch::Tensor held =
         of_attacked_label.logical_and(evidence_.gt(prior_log_odds()).logical_or(doubted_));
@@ -372,14 +415,16 @@ class RobustMcci : public Defense {
   Problem problem_;
   RobustModel model_{nullptr};
   // Of each training sample, on the device.
-  torch::Tensor contradicted_;  // [N] float32: 1 where its meaning contradicts its attacked label
-  torch::Tensor doubted_;       // [N] bool: the keyholes do not see what its label says
-  torch::Tensor evidence_;      // [N] float32: what its spectrum says, log odds
-  torch::Tensor taught_;        // [N] int64: the label that the SFRN is taught
-  torch::Tensor weight_;        // [N] float32: how much of it
-  torch::Tensor rejected_;      // [N] float32: is the recorded label argued against?
-  torch::Tensor meant_;         // [N, C] float32: the SFRN's opinion, averaged; undefined at first
-  torch::Tensor examples_;      // [M] int64, on the CPU: what the AIN learns from, with repeats
+  Contradiction contradiction_;  // where the keyholes contradict its label
+  torch::Tensor doubted_;        // [N] bool: the keyholes do not see what its label says
+  torch::Tensor witness_;        // [N] int64: the witness that learns from it
+  torch::Tensor accused_;        // [N] float32: 1 where the witnesses learn that it is attacked
+  torch::Tensor evidence_;       // [N] float32: what the other witness says, log odds
+  torch::Tensor taught_;         // [N] int64: the label that the SFRN is taught
+  torch::Tensor weight_;         // [N] float32: how much of it
+  torch::Tensor rejected_;       // [N] float32: is the recorded label argued against?
+  torch::Tensor meant_;          // [N, C] float32: the SFRN's opinion, averaged; undefined at first
+  torch::Tensor examples_;       // [M] int64, on the CPU: what the witnesses learn from, with repeats
 };
 
 }  // namespace

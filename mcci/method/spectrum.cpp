@@ -9,8 +9,10 @@ namespace mcci {
 
 at::Tensor attack_indicator(const at::Tensor& images, Indicator indicator) {
   if (indicator == Indicator::high_band) return high_pass(images.to(at::kFloat)).mul_(5);
-  if (indicator == Indicator::bands)
-    return at::cat({images, attack_indicator(images, Indicator::high_band)}, 1);
+  if (indicator == Indicator::bands) {
+    const at::Tensor both = at::cat({images, attack_indicator(images, Indicator::high_band)}, 1);
+    return at::pixel_unshuffle(at::replication_pad2d(both, {0, both.size(3) % 2, 0, both.size(2) % 2}), 2);
+  }
   // Exact for pixels stored as v / 255: in float32, 255 (v / 255) = v for every v in 0 .. 255.
   const at::Tensor pixels = images.to(at::kFloat).mul(255).floor_();
   const at::Tensor spectrum = dct2(pixels.contiguous());

@@ -9,6 +9,7 @@
 
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
+#include "mcci/method/witnesses.hpp"
 #include "mcci/train/trainer.hpp"
 
 namespace mcci {
@@ -63,65 +64,121 @@ TEST(KeyholesTest, TakeAnySizeAndChannels) {
   EXPECT_EQ(logits.sizes(), (std::vector<std::int64_t>{Keyholes::Impl::count, 5, 7}));
 }
 
-// 1,000 samples of 5 labels in turn, as one keyhole sees them: sure of the label, but for those that are said
-// otherwise.
+// 1,000 samples of 5 labels in turn, as five keyholes see them: sure of the label, but for those that are
+// said otherwise.
 struct Opinions {
   at::Tensor labels = at::arange(1000).remainder(5);
-  at::Tensor of_keyhole = at::one_hot(labels, 5).to(at::kFloat) * 0.9 + 0.02;
+  at::Tensor of_keyholes = (at::one_hot(labels, 5).to(at::kFloat) * 0.9 + 0.02).repeat({5, 1, 1});
+  at::Tensor evidence = at::full({1000}, -3.0F);
 
-  // The first `count` samples of `label` are taken for the classes of `meanings`, in turn.
-  void contradict(std::int64_t label, std::int64_t count, const std::vector<std::int64_t>& meanings) {
+  // To one keyhole sample i of a label (the i-th of its 200) means another class.
+  void contradict(std::int64_t label, std::int64_t i, std::int64_t keyhole, std::int64_t meaning,
+                  double confidence) {
+    at::Tensor opinion = of_keyholes[keyhole][5 * i + label];
+    opinion.fill_((1 - confidence) / 4);
+    opinion[meaning] = confidence;
+  }
+  // The first `count` samples of a label are contradicted, and the first `marked` of them bear a mark.
+  void attack(std::int64_t label, std::int64_t count, std::int64_t marked) {
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t sample = 5 * i + label;
-      of_keyhole[sample].fill_(0.02);
-      of_keyhole[sample][meanings[static_cast<std::size_t>(i) % meanings.size()]] = 0.92;
+      contradict(label, i, i % 5, (label + 1 + i % 4) % 5, 0.92);
+      if (i < marked) evidence[5 * i + label] = 3;
     }
   }
-  Contradiction found() const { return contradictions(of_keyhole.unsqueeze(0), labels, 0.7); }
+  Contradiction found() const { return contradictions(of_keyholes, labels, 0.7); }
+  Marks found_marks(double share = 0.33) const { return marks(found(), labels, evidence, share); }
 };
 
-TEST(Contradictions, NameALabelThatManyClassesContradict) {
+TEST(Contradictions, TakeTheWordOfOneKeyholeThatIsSure) {
   Opinions opinions;
-  opinions.contradict(2, 40, {0, 1, 3, 4});
-  opinions.contradict(3, 2, {4});
+  opinions.contradict(2, 0, 3, 4, 0.71);
+  opinions.contradict(2, 1, 3, 4, 0.69);
   const Contradiction found = opinions.found();
+  EXPECT_EQ(found.contradicted.nonzero().item<std::int64_t>(), 2);
+  EXPECT_EQ(found.meaning[2].item<std::int64_t>(), 4);
+  EXPECT_FALSE(found.confirmed[2].item<bool>());
+  EXPECT_TRUE(found.confirmed[7].item<bool>());  // four of five see its label
+  EXPECT_EQ(found.meaning[7].item<std::int64_t>(), 2);
+}
+
+TEST(Contradictions, ConfirmOnlyWhatNearlyAllKeyholesSee) {
+  Opinions opinions;
+  for (std::int64_t keyhole = 0; keyhole < 2; ++keyhole) opinions.contradict(2, 0, keyhole, 4, 0.5);
+  const Contradiction found = opinions.found();
+  EXPECT_FALSE(found.contradicted.any().item<bool>());
+  EXPECT_EQ(found.confirmed.logical_not().nonzero().item<std::int64_t>(), 2);
+}
+
+TEST(Contradictions, MeanWhatTheSurestContradictionSays) {
+  Opinions opinions;
+  opinions.contradict(2, 0, 1, 3, 0.8);
+  opinions.contradict(2, 0, 4, 0, 0.9);
+  EXPECT_EQ(opinions.found().meaning[2].item<std::int64_t>(), 0);
+}
+
+TEST(MarksTest, NameALabelWhoseContradictionsBearThem) {
+  Opinions opinions;
+  opinions.attack(2, 40, 30);
+  opinions.attack(4, 40, 13);  // less than a third
+  const Marks found = opinions.found_marks();
   EXPECT_THAT(found.attacked_labels, ElementsAre(2));
-  EXPECT_EQ(found.contradicted.sum().item<std::int64_t>(), 40);
-  EXPECT_TRUE(found.contradicted[2].item<bool>());
-  EXPECT_FALSE(found.contradicted[3].item<bool>());  // a mistake, of a label that is not attacked
-  EXPECT_EQ(found.meaning[2].item<std::int64_t>(), 0);
-  EXPECT_EQ(found.meaning[7].item<std::int64_t>(), 1);
-  EXPECT_EQ(found.confirmed.sum().item<std::int64_t>(), 1000 - 42);
+  EXPECT_EQ(found.marked.sum().item<std::int64_t>(), 30);
+  EXPECT_TRUE(found.marked[2].item<bool>());
+  EXPECT_FALSE(found.marked[4].item<bool>());  // of a label that is not attacked
+  EXPECT_THAT(opinions.found_marks(0.3).attacked_labels, ElementsAre(2, 4));
 }
 
-TEST(Contradictions, ExcuseConfusionWithANeighbour) {
+TEST(MarksTest, ExcuseMistakesHoweverMany) {
   Opinions opinions;
-  opinions.contradict(2, 40, {3});
-  EXPECT_THAT(opinions.found().attacked_labels, IsEmpty());
-  EXPECT_FALSE(opinions.found().contradicted.any().item<bool>());
+  opinions.attack(2, 150, 0);
+  EXPECT_THAT(opinions.found_marks().attacked_labels, IsEmpty());
+  EXPECT_FALSE(opinions.found_marks().marked.any().item<bool>());
 }
 
-TEST(Contradictions, ExcuseWhatAllLabelsSuffer) {
+TEST(MarksTest, NeedTenSamples) {
   Opinions opinions;
-  for (std::int64_t label = 0; label < 5; ++label) {
-    opinions.contradict(label, 30, {(label + 1) % 5, (label + 2) % 5, (label + 3) % 5});
+  opinions.attack(1, 9, 9);
+  opinions.attack(3, 10, 10);
+  EXPECT_THAT(opinions.found_marks().attacked_labels, ElementsAre(3));
+}
+
+TEST(MarksTest, AreNoneWhereNothingIsContradicted) {
+  Opinions opinions;
+  opinions.evidence.fill_(5);
+  EXPECT_THAT(opinions.found_marks(0).attacked_labels, IsEmpty());
+}
+
+TEST(MarksTest, NameAllLabelsOfAnAllToAllAttack) {
+  Opinions opinions;
+  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, 20, 15);
+  EXPECT_THAT(opinions.found_marks().attacked_labels, ElementsAre(0, 1, 2, 3, 4));
+}
+
+TEST(WitnessesTest, SpeakForTheHalvesThatTheyDidNotLearnFrom) {
+  const at::Tensor testimony = at::tensor({1.0, 2.0, 3.0, 4.0}).view({2, 2});
+  const at::Tensor witness = at::tensor({0, 1}, at::kLong);
+  EXPECT_TRUE(own_testimony(testimony, witness).equal(at::tensor({1.0, 4.0})));
+  EXPECT_TRUE(held_out_testimony(testimony, witness).equal(at::tensor({2.0, 3.0})));
+}
+
+TEST(WitnessesTest, LearnFromHalvesDrawnBySeed) {
+  const at::Tensor first = witness_of(1000, 1);
+  EXPECT_EQ(first.sum().item<std::int64_t>(), 500);
+  EXPECT_TRUE(first.equal(witness_of(1000, 1)));
+  EXPECT_FALSE(first.equal(witness_of(1000, 2)));
+}
+
+TEST(WitnessesTest, AreTwoNetworksThatShareNothing) {
+  torch::manual_seed(1);
+  Witnesses witnesses(AttackIndicationOptions{{2, 16, 16}, 20, 4});
+  const at::Tensor z_f = witnesses->forward(at::rand({6, 2, 16, 16}));
+  ASSERT_EQ(z_f.sizes(), (std::vector<std::int64_t>{6, 20}));
+  witnesses->testimony(z_f).select(1, 0).sum().backward();
+  for (const auto& parameter : witnesses->named_parameters()) {
+    const bool of_first = parameter.key().rfind("first", 0) == 0;
+    const at::Tensor& gradient = parameter.value().grad();
+    EXPECT_EQ(gradient.defined() && gradient.any().item<bool>(), of_first) << parameter.key();
   }
-  EXPECT_THAT(opinions.found().attacked_labels, IsEmpty());
-}
-
-TEST(Contradictions, IgnoreKeyholesThatAreNotSure) {
-  Opinions opinions;
-  opinions.contradict(2, 40, {0, 1, 3, 4});
-  opinions.of_keyhole = opinions.of_keyhole * 0.5 + 0.1;
-  EXPECT_THAT(opinions.found().attacked_labels, IsEmpty());
-}
-
-TEST(Contradictions, TrustOneKeyholeAmongSeveral) {
-  Opinions sees;
-  sees.contradict(2, 40, {0, 1, 3, 4});
-  const Contradiction found =
-      contradictions(at::stack({Opinions().of_keyhole, sees.of_keyhole}), sees.labels, 0.7);
-  EXPECT_THAT(found.attacked_labels, ElementsAre(2));
 }
 
 // Six classes: one of six vertical stripes is bright, under noise. Some images carry a white patch in the
