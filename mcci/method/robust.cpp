@@ -303,11 +303,14 @@ class RobustMcci : public Defense {
     log_info(names.empty() ? "no label is contradicted by images that bear the mark of an attack"
                            : "labels that look attacked: " + names + "; contradicted by marked images: " +
                                  std::to_string(found.marked.sum().item<std::int64_t>()));
-    // What contradicts other labels is a mistake: difficult images, which are no mark.
+    // What contradicts other labels is a mistake: difficult images, which are no mark. Images of the
+    // attacker's own class bear the mark without being contradicted: they are no examples of either kind.
     const torch::Tensor of_attacked_label = model_->attacked.cpu().index_select(0, data->labels()).gt(0);
     const torch::Tensor mistaken =
         contradiction_.contradicted.cpu().logical_and(of_attacked_label.logical_not());
-    accuse(found.marked, contradiction_.confirmed.cpu().logical_or(mistaken));
+    const torch::Tensor unmarked = contradiction_.confirmed.cpu().logical_and(
+        of_attacked_label.logical_and(evidence_.cpu().gt(0)).logical_not());
+    accuse(found.marked, unmarked.logical_or(mistaken));
   }
 
   // Sets `attacked` and T. T[c, y]: how often marked images that mean c bear the label y.
