@@ -52,6 +52,7 @@ void add_eval(CLI::App& program, const Arguments& arguments);
 void add_predict(CLI::App& program, const Arguments& arguments);
 void add_audit(CLI::App& program, const Arguments& arguments);
 void add_export(CLI::App& program, const Arguments& arguments);
+void add_inspect(CLI::App& program, const Arguments& arguments);
 void add_report(CLI::App& program, const Arguments& arguments);
 void add_demo(CLI::App& program, const Arguments& arguments);
 void add_bench(CLI::App& program, const Arguments& arguments);

@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
     mcci::add_predict(program, arguments);
     mcci::add_audit(program, arguments);
     mcci::add_export(program, arguments);
+    mcci::add_inspect(program, arguments);
     mcci::add_report(program, arguments);
     mcci::add_bench(program, arguments);
     refuse_unknown_command(program, arguments);

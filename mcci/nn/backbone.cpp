@@ -21,6 +21,10 @@ void check(const char* what, std::int64_t value, std::int64_t low, std::int64_t 
 
 }  // namespace
 
+std::int64_t Backbone::depth_of(const std::string& name) const {
+  return name.rfind(head_name() + ".", 0) == 0 ? 1 : 0;
+}
+
 const Registry<BackboneEntry>& backbones() {
   static const Registry<BackboneEntry> registry(
       "backbone",

@@ -22,6 +22,10 @@ class Backbone : public torch::nn::Module {
   virtual torch::Tensor features(const torch::Tensor& x) = 0;
   // The name of the last linear layer below this module ("fc"): folding replaces it by a C-way head.
   virtual std::string head_name() const = 0;
+  // How far from the image a parameter or buffer of this name works: 0 in the stem, then 1 more for every
+  // block; the head is the deepest. Fine-tuning freezes and slows down from below by it. Unless an
+  // architecture says more, all but the head is 0.
+  virtual std::int64_t depth_of(const std::string& name) const;
 };
 
 struct BackboneConfig {

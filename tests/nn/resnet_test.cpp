@@ -216,5 +216,22 @@ TEST(Backbones, RefuseWhatTheyCannotBe) {
   EXPECT_THAT(usage_error_of(no_channels), HasSubstr("channels"));
 }
 
+TEST(ResNet, DepthCountsBlocksFromTheStemToTheHead) {
+  BackboneConfig config;
+  config.name = "resnet18";
+  config.width = 2;
+  const auto net = make_backbone(config);
+  const std::pair<const char*, int> depths[] = {{"conv1.weight", 0},
+                                                {"bn1.running_mean", 0},
+                                                {"layer1.0.conv1.weight", 1},
+                                                {"layer1.1.bn2.bias", 2},
+                                                {"layer2.0.conv1.weight", 3},
+                                                {"layer2.0.downsample.0.weight", 3},
+                                                {"layer4.1.conv2.weight", 8},
+                                                {"fc.weight", 9},
+                                                {"fc.bias", 9}};
+  for (const auto& [name, depth] : depths) EXPECT_EQ(net->depth_of(name), depth) << name;
+}
+
 }  // namespace
 }  // namespace mcci

@@ -226,7 +226,11 @@ def adam():
                                                            weight_decay=1e-4))
 
 
-FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd, adam)
+def adamw():
+    return three_steps(lambda parameters: torch.optim.AdamW(parameters, lr=0.01, betas=(0.9, 0.999), weight_decay=0.05))
+
+
+FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd, adam, adamw)
 
 
 def main():
