@@ -1,6 +1,8 @@
 #include "mcci/nn/backbone.hpp"
 
 #include "mcci/core/error.hpp"
+#include "mcci/nn/convnext.hpp"
+#include "mcci/nn/efficientnet.hpp"
 #include "mcci/nn/resnet.hpp"
 #include "mcci/nn/vit.hpp"
 
@@ -11,6 +13,7 @@ constexpr std::int64_t largest_width = 2048;
 constexpr std::int64_t largest_depth = 64;
 
 const InputConvention imagenet = {224, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}, "bilinear"};
+const InputConvention imagenet_bicubic = {224, imagenet.mean, imagenet.std, "bicubic"};
 const InputConvention clip = {
     224, {0.48145466, 0.4578275, 0.40821073}, {0.26862954, 0.26130258, 0.27577711}, "bicubic"};
 const InputConvention inception = {224, {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, "bicubic"};
@@ -18,6 +21,16 @@ const InputConvention inception = {224, {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, "bicub
 BackboneEntry resnet(ResidualBlock block, const std::vector<std::int64_t>& blocks, std::int64_t width = 64) {
   return {[block, blocks](const BackboneConfig& config) { return make_resnet(config, block, blocks); }, width,
           imagenet, &resnet_layouts()};
+}
+
+BackboneEntry efficientnet(const EfficientNet& design, const InputConvention& input) {
+  return {[design](const BackboneConfig& config) { return make_efficientnet(config, design); }, 32, input,
+          &efficientnet_layouts()};
+}
+
+BackboneEntry convnext(const std::vector<std::int64_t>& blocks) {
+  return {[blocks](const BackboneConfig& config) { return make_convnext(config, blocks); }, 96,
+          imagenet_bicubic, &convnext_layouts()};
 }
 
 BackboneEntry vit(std::int64_t width, const VisionTransformer& design,
@@ -52,9 +65,7 @@ BackboneEntry dinov2_vit(std::int64_t width, std::int64_t depth, std::int64_t he
   VisionTransformer design = plain_vit(14, depth, heads);
   design.layer_scale = 1e-5;
   design.registers = registers;
-  InputConvention input = with_size(imagenet, 518);
-  input.interpolation = "bicubic";
-  return vit(width, design, input);
+  return vit(width, design, with_size(imagenet_bicubic, 518));
 }
 
 BackboneEntry blip_vit(std::int64_t width, std::int64_t depth, std::int64_t heads) {
@@ -81,6 +92,13 @@ const Registry<BackboneEntry>& backbones() {
           {"resnet18", "ResNet-18 (He et al., 2016)", resnet(ResidualBlock::basic, {2, 2, 2, 2})},
           {"resnet34", "ResNet-34 (He et al., 2016)", resnet(ResidualBlock::basic, {3, 4, 6, 3})},
           {"resnet50", "ResNet-50 v1.5 (He et al., 2016)", resnet(ResidualBlock::bottleneck, {3, 4, 6, 3})},
+          {"efficientnet_b0", "EfficientNet-B0 (Tan and Le, 2019), as torchvision and timm train it",
+           efficientnet({/*lite=*/false, /*tensorflow=*/false}, imagenet_bicubic)},
+          {"tf_efficientnet_b0", "EfficientNet-B0, as TensorFlow's original and its copies compute it",
+           efficientnet({/*lite=*/false, /*tensorflow=*/true}, imagenet_bicubic)},
+          {"tf_efficientnet_lite0", "EfficientNet-Lite0, as TensorFlow's original and its copies compute it",
+           efficientnet({/*lite=*/true, /*tensorflow=*/true}, inception)},
+          {"convnext_tiny", "ConvNeXt-T (Liu et al., 2022)", convnext({3, 3, 9, 3})},
           {"vit_nano_patch4_32", "ViT of 6 blocks for images of 32 pixels: for processors",
            vit(192, plain_vit(4, 6, 3), with_size(inception, 32))},
           {"vit_tiny_patch16_224", "ViT-Ti/16 (Touvron et al., 2021)", vit(192, plain_vit(16, 12, 3))},

@@ -10,6 +10,8 @@
 #include <c10/core/GradMode.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/nn/convnext.hpp"
+#include "mcci/nn/efficientnet.hpp"
 #include "mcci/nn/resnet.hpp"
 #include "mcci/nn/vit.hpp"
 #include "mcci/state/names.hpp"
@@ -19,7 +21,9 @@ namespace {
 
 constexpr std::size_t most_prefixes = 16;  // that are tried: a name like "conv1" occurs in every block
 
-std::vector<const LayoutFamily*> families() { return {&resnet_layouts(), &vit_layouts()}; }
+std::vector<const LayoutFamily*> families() {
+  return {&resnet_layouts(), &efficientnet_layouts(), &convnext_layouts(), &vit_layouts()};
+}
 
 bool starts_with(const std::string& text, const std::string& start) {
   return text.compare(0, start.size(), start) == 0;
@@ -193,7 +197,7 @@ const Layout& LayoutFamily::at(const std::string& layout) const {
     if (candidate.name == layout) return candidate;
     names.push_back(candidate.name);
   }
-  throw Error(ErrorKind::usage, "there is no layout '" + layout + "' for weights of a " + name, "",
+  throw Error(ErrorKind::usage, "there is no layout '" + layout + "' of weights of " + name, "",
               "use " + candidates(layout, names));
 }
 

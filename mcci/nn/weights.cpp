@@ -25,7 +25,7 @@ std::string layout_names(const LayoutFamily& family) {
     names += (i == 0 ? "" : ", ") + shown_name(tensors[i].first);
   if (tensors.size() > names_shown) names += ", ...";
   throw Error(ErrorKind::data, "its names (" + names + ") belong to no known layout of weights", where,
-              "a " + family.name + " is read in the layouts " + layout_names(family));
+              "known layouts of " + family.name + ": " + layout_names(family));
 }
 
 const at::Tensor* find(const TensorList& tensors, const std::string& name) {
@@ -43,10 +43,10 @@ LoadedWeights load_weights(Backbone& backbone, const BackboneConfig& config, con
   const std::optional<FoundLayout> found = recognise_layout(tensors);
   if (!found) refuse_layout(tensors, family, where);
   if (found->family != &family) {
-    throw Error(
-        ErrorKind::data,
-        "these are the weights of a " + found->family->name + ", but " + config.name + " is a " + family.name,
-        where, "name the backbone that they were made for");
+    throw Error(ErrorKind::data,
+                "these are weights of " + found->family->name + ", but " + config.name +
+                    " is of the family " + family.name,
+                where, "name the backbone that they were made for");
   }
   TensorList own = to_own_names(tensors, *found);
   backbone.fit_to_image_size(own);

@@ -18,6 +18,8 @@ struct ParityCase {
   std::string prefix;
 };
 
+std::ostream& operator<<(std::ostream& out, const ParityCase& test) { return out << test.fixture; }
+
 TensorFile fixture_of(const ParityCase& test) {
   return load_safetensors(std::string(MCCI_FIXTURES "/backbone_") + test.fixture + ".safetensors");
 }
@@ -122,7 +124,13 @@ INSTANTIATE_TEST_SUITE_P(
         parity("dinov2_own", tiny("vit_small_patch14_reg4_dinov2", 24, 2, 42), "dinov2"),
         parity("dinov2_transformers", tiny("vit_small_patch14_dinov2", 24, 2, 42), "transformers-dinov2"),
         parity("blip_transformers", tiny("vit_base_patch16_blip_384", 24, 2, 48), "transformers-blip",
-               "vision_model.")),
+               "vision_model."),
+        parity("efficientnet_timm", tiny("tf_efficientnet_b0", 4, 0, 45), "timm"),
+        parity("efficientnet_torchvision", tiny("efficientnet_b0", 4, 0, 45), "torchvision"),
+        parity("efficientnet_lite_pytorch", tiny("tf_efficientnet_lite0", 4, 0, 45), "efficientnet_pytorch"),
+        parity("convnext_timm", tiny("convnext_tiny", 8, 1, 64), "timm"),
+        parity("convnext_torchvision", tiny("convnext_tiny", 8, 1, 64), "torchvision"),
+        parity("convnext_transformers", tiny("convnext_tiny", 8, 1, 64), "transformers")),
     [](const auto& test) { return test.param.fixture; });
 
 class OtherSizes : public BackboneParity {};

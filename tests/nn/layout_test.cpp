@@ -158,7 +158,7 @@ TEST(Layout, WhatDoesNotFitIsListed) {
 }
 
 TEST(Layout, OtherNetworksAreRefused) {
-  EXPECT_THAT(load_error(state_of(tiny("resnet8", 8, 0, 32))), HasSubstr("weights of a ResNet"));
+  EXPECT_THAT(load_error(state_of(tiny("resnet8", 8, 0, 32))), HasSubstr("weights of ResNet"));
   EXPECT_THAT(load_error({{"a.weight", at::ones({1})}, {"b\n", at::ones({1})}}),
               AllOf(HasSubstr("no known layout"), HasSubstr("\"a.weight\""), HasSubstr("torchvision"),
                     Not(HasSubstr("\n"))));

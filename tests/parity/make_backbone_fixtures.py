@@ -10,6 +10,8 @@ ftfy, regex, wcwidth, tqdm, fsspec, filelock, packaging.
 
 The models are tiny. DINOv2's own code is on no registry: its layout is timm's model under its names (`dinov2_own`).
 """
+import functools
+
 import torch
 from torch import nn
 
@@ -42,14 +44,20 @@ def compared(model, logits_of, names, size=SIZE, batch=3, weights=None):
     x = images(size, batch)
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         calibrate(model, x)
+    for buffer in model.buffers():
+        buffer.copy_(half_exact(buffer).to(buffer.dtype))
     model.eval()
     logits = logits_of(model, x)
     labels = torch.arange(batch) % logits.shape[1]
     loss = nn.functional.cross_entropy(logits, labels)
     parameters = dict(model.named_parameters())
     gradients = torch.autograd.grad(loss, [parameters[theirs] for theirs in names.values()])
-    return {"input": x.half(), "labels": labels, "logits": logits, **(weights or weights_of(model)),
+    return {"input": x.half(), "labels": labels, "logits": logits, **(weights or in_half(weights_of(model))),
             **{"grad." + ours: gradient for ours, gradient in zip(names, gradients)}}
+
+
+def in_half(weights):
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
 def plainly(model, x):
@@ -173,14 +181,83 @@ def blip_transformers():
 
 # --- convolutional networks ---
 
-def timm_efficientnet(name):
-    """`name` of width 4 and one block a stage."""
-    import timm
-    return timm.create_model(name, num_classes=CLASSES)
+STAGES = ("ds_r1_k3_s1_e1_c16", "ir_r2_k3_s2_e6_c24", "ir_r2_k5_s2_e6_c40", "ir_r3_k3_s2_e6_c80", "ir_r3_k5_s1_e6_c112",
+          "ir_r4_k5_s2_e6_c192", "ir_r1_k3_s1_e6_c320")
+
+
+def efficientnet_timm():
+    """tf_efficientnet_b0 with all channels an eighth as many."""
+    from timm.models._efficientnet_builder import decode_arch_def, round_channels
+    from timm.models.efficientnet import EfficientNet
+    rounded = functools.partial(round_channels, multiplier=4 / 32)
+    model = settle(EfficientNet(
+        decode_arch_def([[stage + "_se0.25"] for stage in STAGES]), num_classes=CLASSES, num_features=rounded(1280),
+        round_chs_fn=rounded, act_layer=nn.SiLU, norm_layer=functools.partial(nn.BatchNorm2d, eps=1e-3), pad_type="same"))
+    return compared(model, plainly, {name: name for name in (
+        "conv_stem.weight", "blocks.0.0.conv_pw.weight", "blocks.3.1.conv_dw.weight", "blocks.4.0.se.conv_reduce.bias",
+        "bn2.weight", "classifier.weight")}, size=45)
+
+
+def efficientnet_torchvision():
+    """efficientnet_b0 with all channels an eighth as many."""
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+    settings = [MBConvConfig(*stage, width_mult=4 / 32) for stage in (
+        (1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 40, 2), (6, 3, 2, 40, 80, 3), (6, 5, 1, 80, 112, 3),
+        (6, 5, 2, 112, 192, 4), (6, 3, 1, 192, 320, 1))]
+    model = settle(EfficientNet(settings, dropout=0.2, num_classes=CLASSES, last_channel=160))
+    return compared(model, plainly, {
+        "conv_stem.weight": "features.0.0.weight", "blocks.0.0.conv_pw.weight": "features.1.0.block.2.0.weight",
+        "blocks.3.1.conv_dw.weight": "features.4.1.block.1.0.weight",
+        "blocks.4.0.se.conv_reduce.bias": "features.5.0.block.2.fc1.bias", "bn2.weight": "features.8.1.weight"}, size=45)
+
+
+def efficientnet_lite_pytorch():
+    """efficientnet-lite0 of the package that publishes its weights, with all channels an eighth as many."""
+    from efficientnet_lite_pytorch.model import EfficientNet
+    from efficientnet_lite_pytorch.utils import get_model_params
+    blocks, options = get_model_params("efficientnet-lite0", dict(
+        width_coefficient=4 / 32, fix_head_stem=False, num_classes=CLASSES, image_size=45))
+    model = settle(EfficientNet(blocks, options))
+    for block in model._blocks:  # it holds [1] != 1 in the first block of a stage, which matters at this width only
+        block._block_args = block._block_args._replace(
+            stride=1 if block._block_args.stride == [1] else block._block_args.stride)
+    return compared(model, plainly, {
+        "conv_stem.weight": "_conv_stem.weight", "blocks.0.0.conv_pw.weight": "_blocks.0._project_conv.weight",
+        "blocks.3.1.conv_dw.weight": "_blocks.6._depthwise_conv.weight", "classifier.bias": "_fc.bias"}, size=45)
+
+
+def convnext_timm():
+    from timm.models.convnext import ConvNeXt
+    model = settle(ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 32, 64), num_classes=CLASSES))
+    return compared(model, plainly, {name: name for name in (
+        "stem.0.weight", "stages.0.blocks.0.gamma", "stages.1.downsample.0.weight", "stages.2.blocks.0.conv_dw.weight",
+        "stages.3.blocks.0.mlp.fc1.weight", "head.norm.weight", "head.fc.weight")}, size=64)
+
+
+def convnext_torchvision():
+    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+    model = settle(ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, 32, 1), CNBlockConfig(32, 64, 1),
+                             CNBlockConfig(64, None, 1)], num_classes=CLASSES))
+    return compared(model, plainly, {
+        "stem.0.weight": "features.0.0.weight", "stages.1.downsample.1.bias": "features.2.1.bias",
+        "stages.3.blocks.0.mlp.fc2.weight": "features.7.0.block.5.weight", "head.norm.bias": "classifier.0.bias"}, size=64)
+
+
+def convnext_transformers():
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+    model = settle(ConvNextForImageClassification(ConvNextConfig(
+        hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1], num_labels=CLASSES)))
+    stages = "convnext.encoder.stages."
+    return compared(model, lambda m, x: m(x).logits, {
+        "stem.1.weight": "convnext.embeddings.layernorm.weight",
+        "stages.2.blocks.0.gamma": stages + "2.layers.0.layer_scale_parameter",
+        "stages.1.downsample.0.weight": stages + "1.downsampling_layer.0.weight", "head.fc.weight": "classifier.weight"},
+        size=64)
 
 
 FIXTURES = (vit_timm, vit_torchvision, vit_transformers, clip_openclip, clip_transformers, dinov2_timm, dinov2_own,
-            dinov2_transformers, blip_transformers)
+            dinov2_transformers, blip_transformers, efficientnet_timm, efficientnet_torchvision,
+            efficientnet_lite_pytorch, convnext_timm, convnext_torchvision, convnext_transformers)
 
 
 if __name__ == "__main__":
