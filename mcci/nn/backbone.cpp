@@ -144,33 +144,42 @@ std::shared_ptr<Backbone> make_backbone(const BackboneConfig& config) {
   BackboneConfig resolved = config;
   if (resolved.width == 0) resolved.width = entry.default_width;
   std::shared_ptr<Backbone> backbone = entry.make(resolved);
-  if (config.normalise) {
-    std::vector<double> mean(entry.input.mean.begin(), entry.input.mean.end());
-    std::vector<double> std(entry.input.std.begin(), entry.input.std.end());
+  backbone->entry_ = &entry;
+  backbone->normalises_ = config.normalise;
+  const auto for_channels = [&](const std::array<double, 3>& rgb) {
+    std::vector<double> values(rgb.begin(), rgb.end());
     // Images that are not RGB: every channel gets the average.
-    if (config.in_channels != 3) {
-      mean.assign(static_cast<std::size_t>(config.in_channels), (mean[0] + mean[1] + mean[2]) / 3);
-      std.assign(static_cast<std::size_t>(config.in_channels), (std[0] + std[1] + std[2]) / 3);
-    }
-    backbone->set_normalisation(mean, std);
-  }
+    if (config.in_channels != 3)
+      values.assign(static_cast<std::size_t>(config.in_channels), (rgb[0] + rgb[1] + rgb[2]) / 3);
+    return torch::tensor(values, torch::kDouble).reshape({-1, 1, 1});
+  };
+  backbone->mean_ = for_channels(config.normalise ? entry.input.mean : std::array<double, 3>{0, 0, 0});
+  backbone->std_ = for_channels(config.normalise ? entry.input.std : std::array<double, 3>{1, 1, 1});
   return backbone;
 }
 
 void Backbone::fit_to_image_size(TensorList& /*weights*/) const {}
 
-void Backbone::set_normalisation(const std::vector<double>& mean, const std::vector<double>& std) {
-  mean_ = torch::tensor(mean, torch::kFloat).reshape({-1, 1, 1});
-  std_ = torch::tensor(std, torch::kFloat).reshape({-1, 1, 1});
+namespace {
+
+std::vector<double> values_of(const torch::Tensor& tensor) {
+  const torch::Tensor flat = tensor.flatten().cpu();
+  const double* values = flat.data_ptr<double>();
+  return {values, values + flat.numel()};
 }
 
+}  // namespace
+
+std::vector<double> Backbone::mean() const { return values_of(mean_); }
+std::vector<double> Backbone::std() const { return values_of(std_); }
+
 torch::Tensor Backbone::normalised(const torch::Tensor& x) {
-  if (!mean_.defined()) return x;
+  if (!normalises_) return x;
   if (mean_.device() != x.device()) {
     mean_ = mean_.to(x.device());
     std_ = std_.to(x.device());
   }
-  return (x - mean_) / std_;
+  return (x - mean_.to(x.scalar_type())) / std_.to(x.scalar_type());
 }
 
 }  // namespace mcci

@@ -35,6 +35,23 @@ struct BackboneConfig {
   bool recompute = false;
 };
 
+// The images that an architecture's published weights were made for.
+struct InputConvention {
+  std::int64_t size = 224;  // pixels a side
+  std::array<double, 3> mean;
+  std::array<double, 3> std;
+  std::string interpolation;  // when images are resized: "bilinear" or "bicubic"
+};
+
+class Backbone;
+
+struct BackboneEntry {
+  std::function<std::shared_ptr<Backbone>(const BackboneConfig&)> make;  // its width is never 0
+  std::int64_t default_width = 64;
+  InputConvention input;
+  const LayoutFamily* layouts;  // how files name its weights
+};
+
 // A network from images to a vector: what the user wants to train, the SFRN of the paper.
 // Child names equal torchvision's (ResNet) or timm's (all others); other names: layout.hpp.
 class Backbone : public torch::nn::Module {
@@ -45,37 +62,31 @@ class Backbone : public torch::nn::Module {
   torch::Tensor features(const torch::Tensor& x) { return embed(normalised(x)); }
   // The name of the last linear layer below this module ("fc"): folding replaces it by a C-way head.
   virtual std::string head_name() const = 0;
+  // How far from the image a parameter or buffer of this name works: 0 in the stem, then 1 more for every
+  // block; the head is the deepest. Fine-tuning freezes and slows down from below by it.
+  virtual std::int64_t depth_of(const std::string& name) const = 0;
   // Fits weights under this network's names that were made for another image size, as far as it depends on
   // it.
   virtual void fit_to_image_size(TensorList& weights) const;
 
-  // From now on subtracts mean and divides by std, one value per channel.
-  void set_normalisation(const std::vector<double>& mean, const std::vector<double>& std);
+  // What it is an instance of.
+  const BackboneEntry& entry() const { return *entry_; }
+  // What it subtracts from its input and divides it by first, for each channel: 0 and 1 if it does not.
+  std::vector<double> mean() const;
+  std::vector<double> std() const;
 
  protected:
   virtual torch::Tensor embed(const torch::Tensor& x) = 0;            // normalised images -> features
   virtual torch::Tensor classify(const torch::Tensor& features) = 0;  // the last linear layer
 
  private:
+  friend std::shared_ptr<Backbone> make_backbone(const BackboneConfig& config);
   torch::Tensor normalised(const torch::Tensor& x);
 
-  torch::Tensor mean_;  // [C,1,1], or undefined
+  const BackboneEntry* entry_ = nullptr;
+  bool normalises_ = false;
+  torch::Tensor mean_;  // [C,1,1] float64
   torch::Tensor std_;
-};
-
-// The images that an architecture's published weights were made for.
-struct InputConvention {
-  std::int64_t size = 224;  // pixels a side
-  std::array<double, 3> mean;
-  std::array<double, 3> std;
-  std::string interpolation;  // when images are resized: "bilinear" or "bicubic"
-};
-
-struct BackboneEntry {
-  std::function<std::shared_ptr<Backbone>(const BackboneConfig&)> make;  // its width is never 0
-  std::int64_t default_width = 64;
-  InputConvention input;
-  const LayoutFamily* layouts;  // how its weights are named in files
 };
 
 // docs/backbones.md lists them.

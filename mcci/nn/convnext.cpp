@@ -116,7 +116,8 @@ class ConvNeXt : public Backbone {
     std::int64_t in = config.width;
     std::int64_t channels = config.width;
     for (const std::int64_t own_count : blocks) {
-      stages_->push_back(Stage(in, channels, config.depth > 0 ? config.depth : own_count));
+      counts_.push_back(config.depth > 0 ? config.depth : own_count);
+      stages_->push_back(Stage(in, channels, counts_.back()));
       in = channels;
       channels *= 2;
     }
@@ -136,6 +137,19 @@ class ConvNeXt : public Backbone {
 
   std::string head_name() const override { return "head.fc"; }
 
+  // A stage's downsampling belongs to its first block.
+  std::int64_t depth_of(const std::string& name) const override {
+    std::int64_t blocks_before = 0;
+    for (std::size_t stage = 0; stage < counts_.size(); ++stage) {
+      const std::string prefix = "stages." + std::to_string(stage) + ".";
+      const std::string block = prefix + "blocks.";
+      if (name.rfind(block, 0) == 0) return blocks_before + std::stoll(name.substr(block.size())) + 1;
+      if (name.rfind(prefix, 0) == 0) return blocks_before + 1;
+      blocks_before += counts_[stage];
+    }
+    return name.rfind("head.", 0) == 0 ? blocks_before + 1 : 0;
+  }
+
  protected:
   torch::Tensor embed(const torch::Tensor& x) override {
     return head_->norm(stages_->forward(stem_->forward(x)).mean({2, 3}));
@@ -145,6 +159,7 @@ class ConvNeXt : public Backbone {
 
  private:
   torch::nn::Sequential stem_;
+  std::vector<std::int64_t> counts_;  // blocks of each stage
   torch::nn::Sequential stages_;
   Head head_{nullptr};
 };

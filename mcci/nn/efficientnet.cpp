@@ -173,6 +173,18 @@ class EfficientNetB0 : public Backbone {
 
   std::string head_name() const override { return "classifier"; }
 
+  // The last convolution and its norm are one more block.
+  std::int64_t depth_of(const std::string& name) const override {
+    std::int64_t blocks_before = 0;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      const std::string prefix = "blocks." + std::to_string(stage) + ".";
+      if (name.rfind(prefix, 0) == 0) return blocks_before + std::stoll(name.substr(prefix.size())) + 1;
+      blocks_before += static_cast<std::int64_t>(stages_[stage]->size());
+    }
+    if (name.rfind("conv_head.", 0) == 0 || name.rfind("bn2.", 0) == 0) return blocks_before + 1;
+    return name.rfind("classifier.", 0) == 0 ? blocks_before + 2 : 0;
+  }
+
  protected:
   torch::Tensor embed(const torch::Tensor& images) override {
     torch::Tensor x = activated(bn1_(convolved(conv_stem_, images, design_)), design_);

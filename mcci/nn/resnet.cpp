@@ -121,6 +121,17 @@ class ResNet : public Backbone {
 
   std::string head_name() const override { return "fc"; }
 
+  // "layer2.0.conv1.weight": the first block behind those of stage 1.
+  std::int64_t depth_of(const std::string& name) const override {
+    std::int64_t blocks_before = 0;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      const std::string prefix = "layer" + std::to_string(stage + 1) + ".";
+      if (name.rfind(prefix, 0) == 0) return blocks_before + std::stoll(name.substr(prefix.size())) + 1;
+      blocks_before += static_cast<std::int64_t>(stages_[stage]->size());
+    }
+    return name.rfind("fc.", 0) == 0 ? blocks_before + 1 : 0;
+  }
+
  protected:
   torch::Tensor embed(const torch::Tensor& x) override {
     torch::Tensor out = bn1_(conv1_(x)).relu_();

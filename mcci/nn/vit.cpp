@@ -22,11 +22,9 @@ torch::nn::LayerNorm layer_norm(std::int64_t width, double epsilon) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(epsilon));
 }
 
-// Vectors of [1,1,D] or [1,N,D] that stand before or beside those of the patches, for every image of x
-// [B,N,D].
+// Tokens [1,N,D] that are the same for every image of x [B,..,D]; in a trace, for any batch.
 torch::Tensor for_each_image(const torch::Tensor& tokens, const torch::Tensor& x) {
-  const torch::Tensor one = x.narrow(1, 0, 1);
-  return tokens.size(1) == 1 ? tokens.expand_as(one) : tokens.expand({x.size(0), -1, -1});
+  return tokens.expand_as(x.narrow(1, 0, 1).expand({-1, tokens.size(1), -1}));
 }
 
 class AttentionImpl : public torch::nn::Module {
@@ -169,6 +167,14 @@ class Vit : public Backbone {
   }
 
   std::string head_name() const override { return "head"; }
+
+  // The last norm belongs to the head.
+  std::int64_t depth_of(const std::string& name) const override {
+    const std::string prefix = "blocks.";
+    if (name.rfind(prefix, 0) == 0) return std::stoll(name.substr(prefix.size())) + 1;
+    const bool of_head = name.rfind("head.", 0) == 0 || name.rfind("norm.", 0) == 0;
+    return of_head ? static_cast<std::int64_t>(blocks_->size()) + 1 : 0;
+  }
 
   void fit_to_image_size(TensorList& weights) const override {
     for (auto& [name, tensor] : weights) {

@@ -28,6 +28,10 @@ std::string layout_names(const LayoutFamily& family) {
               "known layouts of " + family.name + ": " + layout_names(family));
 }
 
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
 const at::Tensor* find(const TensorList& tensors, const std::string& name) {
   for (const auto& [key, tensor] : tensors) {
     if (key == name) return &tensor;
@@ -37,16 +41,15 @@ const at::Tensor* find(const TensorList& tensors, const std::string& name) {
 
 }  // namespace
 
-LoadedWeights load_weights(Backbone& backbone, const BackboneConfig& config, const TensorList& tensors,
-                           const std::string& where) {
-  const LayoutFamily& family = *backbones().at(config.name).layouts;
+LoadedWeights load_weights(Backbone& backbone, const TensorList& tensors, const std::string& where) {
+  const LayoutFamily& family = *backbone.entry().layouts;
   const std::optional<FoundLayout> found = recognise_layout(tensors);
   if (!found) refuse_layout(tensors, family, where);
   if (found->family != &family) {
-    throw Error(ErrorKind::data,
-                "these are weights of " + found->family->name + ", but " + config.name +
-                    " is of the family " + family.name,
-                where, "name the backbone that they were made for");
+    throw Error(
+        ErrorKind::data,
+        "these are weights of " + found->family->name + ", but the backbone is of the family " + family.name,
+        where, "name the backbone that they were made for");
   }
   TensorList own = to_own_names(tensors, *found);
   backbone.fit_to_image_size(own);
@@ -69,6 +72,9 @@ LoadedWeights load_weights(Backbone& backbone, const BackboneConfig& config, con
     for (const std::string& name : {weight_name, bias_name}) own.emplace_back(name, *find(state, name));
     log_info(where + ": everything but the last layer, of which the file " + reason +
              " and the model one for " + std::to_string(present.size(0)));
+  }
+  for (const auto& [name, tensor] : state) {
+    if (ends_with(name, ".num_batches_tracked") && find(own, name) == nullptr) own.emplace_back(name, tensor);
   }
   load_module_state(backbone, own, where + ", in the layout " + found->layout->name);
   return {*found, head};

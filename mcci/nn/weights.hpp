@@ -15,15 +15,14 @@ struct LoadedWeights {
   bool head = false;
 };
 
-// Copies published or trained weights, in whatever layout, into `backbone`, which was made from `config`.
-// Weights made for another image size are fitted to the network's. Errors: data if the layout is unknown or
-// of another architecture, or if anything but the head does not fit (load_module_state lists it, under the
-// network's own names); then nothing has been changed.
-LoadedWeights load_weights(Backbone& backbone, const BackboneConfig& config, const TensorList& tensors,
-                           const std::string& where);
+// Copies published or trained weights, in whatever layout, into `backbone`. Weights made for another image
+// size are fitted to the network's; batch norm's counters may be missing, as they are in old files. Errors:
+// data if the layout is unknown or of another architecture, or if anything but the head does not fit
+// (load_module_state lists it, under the network's own names); then nothing has been changed.
+LoadedWeights load_weights(Backbone& backbone, const TensorList& tensors, const std::string& where);
 
 // The backbone's weights in a layout of its architecture: what load_weights took them from, or
-// {family, &family->at("timm"), ""}. Errors: usage if the layout has no place for some.
+// {&family, &family.at("timm"), ""}. Errors: usage if the layout has no place for some.
 TensorList weights_of(const Backbone& backbone, const FoundLayout& found);
 
 }  // namespace mcci

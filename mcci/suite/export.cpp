@@ -43,15 +43,15 @@ void export_run(const TrainedRun& run, const std::filesystem::path& weights, boo
     const at::Tensor input = to_unit(data->images(at::arange(std::min(reference_images, data->size()))));
     save_safetensors(example, {{"input", input}, {"logits", plain->forward(input)}});
   }
-  const auto channels = static_cast<std::size_t>(run.shape.channels);
   write_json(description, {{"schema", "mcci.export/1"},
                            {"architecture", config.backbone},
                            {"width", config.width},
+                           {"depth", config.depth},
                            {"stem", run.shape.height > 64 ? "imagenet" : "small"},
                            {"input", {run.shape.channels, run.shape.height, run.shape.width}},
                            {"range", {0, 1}},
-                           {"mean", std::vector<double>(channels, 0.0)},
-                           {"std", std::vector<double>(channels, 1.0)},
+                           {"mean", plain->mean()},
+                           {"std", plain->std()},
                            {"classes", run.classes},
                            {"provenance",
                             {{"mcci", version()},

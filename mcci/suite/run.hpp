@@ -33,6 +33,9 @@ struct RunConfig {
   std::string preset = "fast";
   std::string backbone = "resnet18";
   std::int64_t width = 0;
+  std::int64_t depth = 0;
+  bool normalise = false;
+  bool recompute = false;
   DatasetOptions dataset;
   TrainOptions train;
   ComputeOptions compute;

@@ -146,12 +146,23 @@ class Tool(unittest.TestCase):
             self.skipTest("python3-torchvision is not installed")
         run, out = self.folder / "resnet18", self.folder / "resnet18.safetensors"
         done = mcci("train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100", "--channels", "3",
-                    "--backbone", "resnet18", "--ain-width", "4", "--threads", "1")
+                    "--backbone", "resnet18", "--normalise", "--ain-width", "4", "--threads", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
         checked = subprocess.run([python, check, out, self.folder / "resnet18-reference.safetensors", "--arch", "resnet18"],
                                  capture_output=True, text=True)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def test_transformer_trains_and_says_what_it_subtracts(self):
+        run, out = self.folder / "vit", self.folder / "vit.safetensors"
+        arguments = ["train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100",
+                     "--channels", "3", "--backbone", "vit_nano_patch4_32", "--width", "12", "--depth", "1",
+                     "--normalise", "--recompute", "--ain-width", "4", "--threads", "1"]
+        done = mcci(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
+        description = json.loads((self.folder / "vit.json").read_text())
+        self.assertEqual((description["depth"], description["mean"]), (1, [0.5, 0.5, 0.5]))
 
     def test_demo_compares_and_goes_on_where_it_was(self):
         out = self.folder / "demo"
@@ -469,12 +480,17 @@ class Tool(unittest.TestCase):
 
     def test_help_names_defaults_and_exit_codes(self):
         self.assertIn("Exit codes", mcci("--help").stdout)
-        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo", "gallery", "bench"):
+        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo", "gallery", "bench",
+                        "backbones"):
             done = mcci(command, "--help")
             self.assertEqual(done.returncode, 0, command)
             self.assertIn("Example: mcci " + command, done.stdout)
         self.assertIn("default: fast", mcci("train", "--help").stdout)
         self.assertIn("badnets", mcci("poison", "--list").stdout)
+        listed = mcci("backbones").stdout
+        self.assertIn("vit_base_patch16_clip_224", listed)
+        self.assertIn("mean 0.485 0.456 0.406", listed)
+        self.assertIn("torchvision", listed)
         self.assertFails(mcci(), 2)
         self.assertFails(mcci("trian"), 2)
 

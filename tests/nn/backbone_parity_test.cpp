@@ -55,7 +55,7 @@ TEST_P(BackboneParity, LayoutIsRecognised) {
 
 TEST_P(BackboneParity, LogitsAndGradientsAreThose) {
   const auto net = make_backbone(GetParam().config);
-  EXPECT_TRUE(load_weights(*net, GetParam().config, weights_, "fixture").head);
+  EXPECT_TRUE(load_weights(*net, weights_, "fixture").head);
   net->eval();
   const at::Tensor logits = net->forward(input());
   at::cross_entropy_loss(logits, tensors_.at("labels")).backward();
@@ -72,7 +72,7 @@ TEST_P(BackboneParity, LogitsAndGradientsAreThose) {
 // Equal keys and tensors, but for what the network has no use for.
 TEST_P(BackboneParity, ComesBackInItsLayout) {
   const auto net = make_backbone(GetParam().config);
-  const LoadedWeights loaded = load_weights(*net, GetParam().config, weights_, "fixture");
+  const LoadedWeights loaded = load_weights(*net, weights_, "fixture");
   const TensorList back = weights_of(*net, loaded.found);
   std::map<std::string, at::Tensor> given(weights_.begin(), weights_.end());
   for (const auto& [name, tensor] : back) {
@@ -91,17 +91,17 @@ TEST_P(BackboneParity, AnotherHeadIsLeftOut) {
   config.outputs = 7;
   const auto net = make_backbone(config);
   const at::Tensor before = net->named_parameters()[net->head_name() + ".weight"].clone();
-  const LoadedWeights loaded = load_weights(*net, config, weights_, "fixture");
+  const LoadedWeights loaded = load_weights(*net, weights_, "fixture");
   EXPECT_FALSE(loaded.head);
   EXPECT_TRUE(at::equal(net->named_parameters()[net->head_name() + ".weight"], before));
   net->eval();
   const auto whole = make_backbone(GetParam().config);
-  load_weights(*whole, GetParam().config, weights_, "fixture");
+  load_weights(*whole, weights_, "fixture");
   whole->eval();
   EXPECT_TRUE(at::equal(net->features(input()), whole->features(input())));
   // The new head goes to the file too, and comes back.
   const auto again = make_backbone(config);
-  EXPECT_TRUE(load_weights(*again, config, weights_of(*net, loaded.found), "new").head);
+  EXPECT_TRUE(load_weights(*again, weights_of(*net, loaded.found), "new").head);
   again->eval();
   EXPECT_TRUE(at::equal(again->forward(input()), net->forward(input())));
 }
@@ -137,7 +137,7 @@ class OtherSizes : public BackboneParity {};
 
 TEST_P(OtherSizes, GetTheirPositionsInterpolated) {
   const auto net = make_backbone(GetParam().config);
-  load_weights(*net, GetParam().config, weights_, "fixture");
+  load_weights(*net, weights_, "fixture");
   net->eval();
   for (const std::string name : {"larger", "smaller", "oblong", "padded"}) {
     EXPECT_LT(relative_error(net->forward(input(name + ".input")), tensors_.at(name + ".logits")), 1e-4)
@@ -148,7 +148,7 @@ TEST_P(OtherSizes, GetTheirPositionsInterpolated) {
     BackboneConfig config = GetParam().config;
     config.image_size = input(name + ".input").size(3);
     const auto other = make_backbone(config);
-    EXPECT_TRUE(load_weights(*other, config, weights_, "fixture").head);
+    EXPECT_TRUE(load_weights(*other, weights_, "fixture").head);
     other->eval();
     EXPECT_LT(relative_error(other->forward(input(name + ".input")), tensors_.at(name + ".logits")), 1e-4)
         << name;

@@ -1,5 +1,7 @@
 #include "mcci/nn/backbone.hpp"
 
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -74,6 +76,10 @@ TEST_P(EveryBackbone, NormalisesAsItsPublishedWeightsExpect) {
     plane.sub_(input.mean.at(c)).div_(input.std.at(c));
   }
   EXPECT_LT(relative_error(net->forward(x), plain->forward(normalised)), 1e-4);
+  EXPECT_EQ(net->mean(), std::vector<double>(input.mean.begin(), input.mean.end()));
+  EXPECT_EQ(net->std(), std::vector<double>(input.std.begin(), input.std.end()));
+  EXPECT_EQ(plain->mean(), std::vector<double>(3, 0.0));
+  EXPECT_EQ(plain->std(), std::vector<double>(3, 1.0));
 }
 
 TEST_P(EveryBackbone, TakesOneChannel) {
@@ -85,8 +91,46 @@ TEST_P(EveryBackbone, TakesOneChannel) {
   EXPECT_EQ(net->forward(images().narrow(1, 0, 1)).sizes(), at::IntArrayRef({2, 10}));
 }
 
+TEST_P(EveryBackbone, HeadIsTheDeepest) {
+  const auto net = make_backbone(config());
+  const std::int64_t deepest = net->depth_of(net->head_name() + ".weight");
+  std::set<std::int64_t> depths;
+  for (const auto& [name, tensor] : module_state(*net)) depths.insert(net->depth_of(name));
+  EXPECT_EQ(*depths.begin(), 0);
+  EXPECT_EQ(*depths.rbegin(), deepest);
+  EXPECT_EQ(depths.size(), static_cast<std::size_t>(deepest) + 1) << "every depth between is there";
+}
+
 INSTANTIATE_TEST_SUITE_P(Registry, EveryBackbone, testing::ValuesIn(backbones().names()),
                          [](const auto& test) { return test.param; });
+
+TEST(Backbones, DepthCountsBlocksFromTheStemToTheHead) {
+  struct Case {
+    std::string backbone, name;
+    std::int64_t depth;
+  };
+  const std::vector<Case> cases = {{"vit_tiny_patch16_224", "pos_embed", 0},
+                                   {"vit_tiny_patch16_224", "patch_embed.proj.weight", 0},
+                                   {"vit_tiny_patch16_224", "blocks.0.norm1.weight", 1},
+                                   {"vit_tiny_patch16_224", "blocks.11.mlp.fc2.bias", 12},
+                                   {"vit_tiny_patch16_224", "norm.weight", 13},
+                                   {"vit_tiny_patch16_224", "head.weight", 13},
+                                   {"vit_base_patch16_clip_224", "norm_pre.weight", 0},
+                                   {"efficientnet_b0", "bn1.bias", 0},
+                                   {"efficientnet_b0", "blocks.0.0.bn1.bias", 1},
+                                   {"efficientnet_b0", "blocks.2.1.conv_dw.weight", 5},
+                                   {"efficientnet_b0", "conv_head.weight", 17},
+                                   {"efficientnet_b0", "classifier.bias", 18},
+                                   {"convnext_tiny", "stem.1.weight", 0},
+                                   {"convnext_tiny", "stages.1.downsample.0.weight", 4},
+                                   {"convnext_tiny", "stages.2.blocks.8.gamma", 15},
+                                   {"convnext_tiny", "head.norm.weight", 19}};
+  for (const Case& c : cases) {
+    BackboneConfig config = tiny_of(c.backbone);
+    config.depth = 0;
+    EXPECT_EQ(make_backbone(config)->depth_of(c.name), c.depth) << c.backbone << " " << c.name;
+  }
+}
 
 }  // namespace
 }  // namespace mcci

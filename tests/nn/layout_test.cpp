@@ -36,7 +36,7 @@ std::string load_error(const TensorList& tensors, const BackboneConfig& into = c
   for (const auto& named : state) before.push_back(named.second.clone());
   std::string message;
   try {
-    load_weights(*net, into, tensors, "some.safetensors");
+    load_weights(*net, tensors, "some.safetensors");
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::data);
     message = error.what();
@@ -155,6 +155,13 @@ TEST(Layout, WhatDoesNotFitIsListed) {
                     HasSubstr("\"norm.bias\": Float [5] for Float [12]"), HasSubstr("some.safetensors")));
   EXPECT_THAT(load_error(state_of(tiny("vit_tiny_patch16_224", 12, 2, 32))), HasSubstr("unexpected"));
   EXPECT_THAT(load_error(state_of(tiny("vit_tiny_patch16_224", 24, 1, 32))), HasSubstr("another shape"));
+}
+
+TEST(Layout, CountersOfBatchNormMayBeMissing) {
+  const BackboneConfig small = tiny("efficientnet_b0", 4, 1, 32);
+  const TensorList old = without(state_of(small), "num_batches_tracked");
+  EXPECT_EQ(load_error(old, small), "");
+  EXPECT_THAT(load_error(without(old, "bn1.running_mean"), small), HasSubstr("running_mean"));
 }
 
 TEST(Layout, OtherNetworksAreRefused) {
