@@ -56,6 +56,7 @@ void add_inspect(CLI::App& program, const Arguments& arguments);
 void add_report(CLI::App& program, const Arguments& arguments);
 void add_demo(CLI::App& program, const Arguments& arguments);
 void add_bench(CLI::App& program, const Arguments& arguments);
+void add_backbones(CLI::App& program, const Arguments& arguments);
 
 // The first words of the processes that bench and demo start.
 std::vector<std::string> unit_process();

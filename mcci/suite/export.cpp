@@ -69,16 +69,16 @@ void export_run(const TrainedRun& run, const std::filesystem::path& path, const 
 
   const std::shared_ptr<Backbone> plain = run.model().folded();
   const RunConfig& config = *run.config;
-  const auto channels = static_cast<std::size_t>(run.shape.channels);
   const Json notes = {{"schema", "mcci.export/1"},
                       {"format", format},
                       {"architecture", config.backbone},
                       {"width", config.width},
+                      {"depth", config.depth},
                       {"stem", run.shape.height > 64 ? "imagenet" : "small"},
                       {"input", {run.shape.channels, run.shape.height, run.shape.width}},
                       {"range", {0, 1}},
-                      {"mean", std::vector<double>(channels, 0.0)},
-                      {"std", std::vector<double>(channels, 1.0)},
+                      {"mean", plain->mean()},
+                      {"std", plain->std()},
                       {"classes", run.classes},
                       {"provenance",
                        {{"mcci", version()},

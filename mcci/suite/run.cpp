@@ -24,6 +24,9 @@ Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_
   problem.num_classes = num_classes;
   problem.backbone.name = config.backbone;
   problem.backbone.width = config.width;
+  problem.backbone.depth = config.depth;
+  problem.backbone.normalise = config.normalise;
+  problem.backbone.recompute = config.recompute;
   problem.backbone.in_channels = shape.channels;
   problem.backbone.image_size = std::max(shape.height, shape.width);
   problem.compute = compute;
@@ -38,6 +41,7 @@ std::string hash_of(const RunConfig& config, const Dataset& data, const std::str
   options.erase("checkpoint-minutes");
   options.erase("workers");
   options["weights"] = weights_hash;
+  options.erase("recompute");
   const at::Tensor labels = data.labels().contiguous();
   const std::string_view bytes(static_cast<const char*>(labels.data_ptr()), labels.nbytes());
   return sha256(options.dump() + sha256(bytes));
@@ -67,7 +71,8 @@ Json peak_memory_mib() {
 Json run_cell(const RunConfig& config, const Dataset& data, const RunState& state) {
   Json cell = new_cell();
   cell["dataset"] = std::filesystem::path(config.data).filename().string();
-  cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "");
+  cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "") +
+                  (config.depth > 0 ? "-d" + std::to_string(config.depth) : "");
   cell["defense"] = config.defense;
   cell["preset"] = config.preset;
   cell["seed"] = config.train.seed;
@@ -87,12 +92,23 @@ RunConfig::RunConfig(const std::string& defense_name)
   options.add("defense", defense, "how to train", defenses().names());
   options.add("preset", preset, "values for the options below; given ones override them",
               method->presets().names());
-  options.add("backbone", backbone, "the network to be trained (SFRN)", backbones().names());
-  options.add("width", width, "channels of the backbone's first stage; 0: the architecture's own", {0, 4096});
+  options.add("backbone", backbone, "the network to be trained (SFRN); mcci backbones explains them",
+              backbones().names());
+  options.add("width", width,
+              "channels of the backbone's first stage, of a ViT's tokens; 0: the architecture's own",
+              {0, 2048});
+  options.add("depth", depth, "a ViT's blocks, any other backbone's in each stage; 0: the architecture's own",
+              {0, 64});
   options.add(
       "weights", weights,
       "what the backbone starts from instead of random numbers: safetensors, PyTorch's .pth or .bin, an "
       "index of several, or a folder with one of these; a head of other classes is left out");
+  options.add("normalise", normalise,
+              "subtract the mean and divide by the deviation that the backbone's published weights expect");
+  options.add(
+      "recompute", recompute,
+      "less memory, a third more time: a ViT's block keeps its input only, and is computed again for the "
+      "gradient");
   train.declare(options);
   method->declare(options);
   dataset.declare(options);

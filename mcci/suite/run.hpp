@@ -34,6 +34,9 @@ struct RunConfig {
   std::string backbone = "resnet18";
   std::int64_t width = 0;
   std::string weights;
+  std::int64_t depth = 0;
+  bool normalise = false;
+  bool recompute = false;
   DatasetOptions dataset;
   TrainOptions train;
   ComputeOptions compute;

@@ -1,11 +1,9 @@
 #include "mcci/train/fine_tuning.hpp"
 
 #include <cmath>
-#include <map>
 
 #include "mcci/core/error.hpp"
-#include "mcci/core/log.hpp"
-#include "mcci/state/module_state.hpp"
+#include "mcci/nn/weights.hpp"
 
 namespace mcci {
 namespace {
@@ -16,11 +14,6 @@ void collect(torch::nn::Module& module, std::vector<Backbone*>& backbones) {
     return;
   }
   for (const auto& child : module.named_children()) collect(*child.value(), backbones);
-}
-
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() &&
-         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
 }
 
 // Blocks, and the head, that a parameter of this depth is to be trained from on; below it is frozen.
@@ -43,30 +36,7 @@ void load_backbones(torch::nn::Module& module, const TensorList& weights, const 
   const std::vector<Backbone*> backbones = backbones_in(module);
   if (backbones.empty())
     throw Error(ErrorKind::usage, "this model has no backbone to start from weights", where);
-  for (Backbone* backbone : backbones) {
-    const TensorList state = module_state(*backbone);
-    const std::map<std::string, at::Tensor> own(state.begin(), state.end());
-    const std::string head = backbone->head_name() + ".";
-    const auto is_of_head = [&](const std::string& name) { return name.rfind(head, 0) == 0; };
-
-    std::map<std::string, at::Tensor> given(weights.begin(), weights.end());
-    bool head_fits = true;
-    for (const auto& [name, tensor] : own) {
-      const auto found = given.find(name);
-      if (is_of_head(name) && (found == given.end() || found->second.sizes() != tensor.sizes()))
-        head_fits = false;
-    }
-    TensorList chosen;
-    for (const auto& named : weights) {
-      if (head_fits || !is_of_head(named.first)) chosen.push_back(named);
-    }
-    for (const auto& [name, tensor] : own) {
-      const bool is_counter = ends_with(name, ".num_batches_tracked") && given.count(name) == 0;
-      if (is_counter || (!head_fits && is_of_head(name))) chosen.emplace_back(name, tensor.clone());
-    }
-    load_module_state(*backbone, chosen, where);
-    log_info("weights of " + where + ": " + (head_fits ? "the head too" : "the head is new"));
-  }
+  for (Backbone* backbone : backbones) load_weights(*backbone, weights, where);
 }
 
 FineTuning::FineTuning(torch::nn::Module& module, const FineTuneOptions& options)

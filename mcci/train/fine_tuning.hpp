@@ -16,10 +16,8 @@ namespace mcci {
 // The backbones within a module, itself included; not what a backbone is made of.
 std::vector<Backbone*> backbones_in(torch::nn::Module& module);
 
-// Starts every backbone within `module` from `weights`, which bear the backbone's own names. All must fit, as
-// in load_module_state, but for two things: a head of another shape, or none, leaves the backbone's own as it
-// is; and batch norm's counters may be missing, as they are in old files. Says in the log whether the head
-// was taken. Errors: data; usage if there is no backbone.
+// Starts every backbone within `module` from weights in any layout of its architecture (nn/weights.hpp).
+// Errors: as load_weights; usage if there is no backbone.
 void load_backbones(torch::nn::Module& module, const TensorList& weights, const std::string& where);
 
 // Which parameters of the backbones within a module are trained, and how fast. What is frozen needs no

@@ -149,7 +149,7 @@ class Tool(unittest.TestCase):
             self.skipTest("python3-torchvision is not installed")
         run, out = self.folder / "resnet18", self.folder / "resnet18.safetensors"
         done = mcci("train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100", "--channels", "3",
-                    "--backbone", "resnet18", "--ain-width", "4", "--threads", "1")
+                    "--backbone", "resnet18", "--normalise", "--ain-width", "4", "--threads", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
         checked = subprocess.run([python, check, out, self.folder / "resnet18-reference.safetensors", "--arch", "resnet18"],
@@ -227,7 +227,7 @@ class Tool(unittest.TestCase):
         done = mcci(*arguments, "--out", out, "--fine-tune", "linear-probe", "--average", "0.9", "--accumulate", "2",
                     "--optimizer", "adamw", "--clip-norm", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("the head is new", done.stderr)  # MCCI ends the backbone in an embedding
+        self.assertIn("everything but the last layer", done.stderr)  # MCCI ends the backbone in an embedding
         config = json.loads((out / "config.json").read_text())
         self.assertEqual(len(config["weights_sha256"]), 64)
         again = self.folder / "from-weights.safetensors"
@@ -240,6 +240,17 @@ class Tool(unittest.TestCase):
         self.assertFails(mcci(*arguments, "--out", never, "--weights", FIXTURES / "pth" / "command.pth"), 3, "posix.system")
         self.assertFails(mcci(*arguments, "--out", never, "--average", "1"), 2, "average")
         self.assertFalse(never.exists())
+
+    def test_transformer_trains_and_says_what_it_subtracts(self):
+        run, out = self.folder / "vit", self.folder / "vit.safetensors"
+        arguments = ["train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100",
+                     "--channels", "3", "--backbone", "vit_nano_patch4_32", "--width", "12", "--depth", "1",
+                     "--normalise", "--recompute", "--ain-width", "4", "--threads", "1"]
+        done = mcci(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
+        description = json.loads((self.folder / "vit.json").read_text())
+        self.assertEqual((description["depth"], description["mean"]), (1, [0.5, 0.5, 0.5]))
 
     def test_demo_compares_and_goes_on_where_it_was(self):
         out = self.folder / "demo"
@@ -557,12 +568,17 @@ class Tool(unittest.TestCase):
 
     def test_help_names_defaults_and_exit_codes(self):
         self.assertIn("Exit codes", mcci("--help").stdout)
-        for command in ("poison", "train", "eval", "predict", "audit", "export", "inspect", "report", "demo", "gallery", "bench"):
+        for command in ("poison", "train", "eval", "predict", "audit", "export", "inspect", "report", "demo", "gallery",
+                        "bench", "backbones"):
             done = mcci(command, "--help")
             self.assertEqual(done.returncode, 0, command)
             self.assertIn("Example: mcci " + command, done.stdout)
         self.assertIn("default: fast", mcci("train", "--help").stdout)
         self.assertIn("badnets", mcci("poison", "--list").stdout)
+        listed = mcci("backbones").stdout
+        self.assertIn("vit_base_patch16_clip_224", listed)
+        self.assertIn("mean 0.485 0.456 0.406", listed)
+        self.assertIn("torchvision", listed)
         self.assertFails(mcci(), 2)
         self.assertFails(mcci("trian"), 2)
 
