@@ -52,9 +52,11 @@ void add_eval(CLI::App& program, const Arguments& arguments);
 void add_predict(CLI::App& program, const Arguments& arguments);
 void add_audit(CLI::App& program, const Arguments& arguments);
 void add_export(CLI::App& program, const Arguments& arguments);
+void add_inspect(CLI::App& program, const Arguments& arguments);
 void add_report(CLI::App& program, const Arguments& arguments);
 void add_demo(CLI::App& program, const Arguments& arguments);
 void add_bench(CLI::App& program, const Arguments& arguments);
+void add_backbones(CLI::App& program, const Arguments& arguments);
 
 // The first words of the processes that bench and demo start.
 std::vector<std::string> unit_process();

@@ -36,7 +36,7 @@ struct Demo {
     options.add("defenses", defenses, "ways to train that are compared", mcci::defenses().names());
     options.add("preset", preset, "of every defense");
     options.add("backbone", backbone, "the network to be trained", backbones().names());
-    options.add("width", width, "channels of its first stage; 0: the architecture's own", {0, 4096});
+    options.add("width", width, "channels of its first stage; 0: the architecture's own", {0, 2048});
     options.add("epochs", epochs, "0: as the preset says", {0, 100000});
     options.add("seeds", seeds, "one experiment each");
     options.add("curve-images", curve_images, "test images behind the curves per epoch (figures use all)",

@@ -8,21 +8,30 @@ namespace mcci {
 
 void add_export(CLI::App& program, const Arguments& /*arguments*/) {
   CLI::App* command =
-      program.add_subcommand("export", "write the clean model as a plain backbone with torchvision's names");
+      program.add_subcommand("export", "write the clean model as a plain backbone: weights, or a program");
   command->footer(
-      "Example: mcci export runs/photos --out model.safetensors\nBeside it model.json: classes, mean/std, "
-      "input size, provenance.");
+      "Example: mcci export runs/photos --out model.onnx --format onnx\nBeside it model.json: classes, "
+      "mean/std, "
+      "input size, provenance; TorchScript and ONNX hold it too, as mcci.json.");
   const auto run = std::make_shared<std::string>();
   const auto out = std::make_shared<std::string>();
+  const auto format = std::make_shared<std::string>("safetensors");
   const auto reference = std::make_shared<bool>(false);
   command->add_option("run", *run, "folder of a finished run")->required()->type_name("");
-  command->add_option("--out", *out, "safetensors file to be made")->required()->type_name("");
+  command->add_option("--out", *out, "file to be made")->required()->type_name("");
+  std::string formats;
+  for (const auto& entry : export_formats().entries())
+    formats += (formats.empty() ? "" : "; ") + entry.name + ": " + entry.description;
+  command->add_option("--format", *format, formats)
+      ->check(CLI::IsMember(export_formats().names()))
+      ->type_name("")
+      ->capture_default_str();
   command->add_flag("--reference", *reference,
                     "also write a few inputs and their logits, to check a reader against");
   command->allow_extras();
   command->callback([=] {
     refuse_unknown(*command);
-    export_run(open_run(*run), *out, *reference);
+    export_run(open_run(*run), *out, *format, *reference);
     std::cout << *out << "\n";
   });
 }

@@ -57,8 +57,10 @@ int main(int argc, char** argv) {
     mcci::add_predict(program, arguments);
     mcci::add_audit(program, arguments);
     mcci::add_export(program, arguments);
+    mcci::add_inspect(program, arguments);
     mcci::add_report(program, arguments);
     mcci::add_bench(program, arguments);
+    mcci::add_backbones(program, arguments);
     refuse_unknown_command(program, arguments);
     mcci::install_interrupt_handler();
     try {

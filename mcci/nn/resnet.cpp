@@ -99,7 +99,8 @@ class ResNet : public Backbone {
     constexpr std::int64_t expansion = Block::ContainedType::expansion;
     std::int64_t in = config.width;
     std::int64_t channels = config.width;
-    for (const std::int64_t count : blocks) {
+    for (const std::int64_t own_count : blocks) {
+      const std::int64_t count = config.depth > 0 ? config.depth : own_count;
       torch::nn::Sequential stage;
       for (std::int64_t i = 0; i < count; ++i) {
         const bool halves = i == 0 && !stages_.empty();
@@ -118,16 +119,28 @@ class ResNet : public Backbone {
     }
   }
 
-  torch::Tensor forward(const torch::Tensor& x) override { return fc_(features(x)); }
+  std::string head_name() const override { return "fc"; }
 
-  torch::Tensor features(const torch::Tensor& x) override {
+  // "layer2.0.conv1.weight": the first block behind those of stage 1.
+  std::int64_t depth_of(const std::string& name) const override {
+    std::int64_t blocks_before = 0;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+      const std::string prefix = "layer" + std::to_string(stage + 1) + ".";
+      if (name.rfind(prefix, 0) == 0) return blocks_before + std::stoll(name.substr(prefix.size())) + 1;
+      blocks_before += static_cast<std::int64_t>(stages_[stage]->size());
+    }
+    return name.rfind("fc.", 0) == 0 ? blocks_before + 1 : 0;
+  }
+
+ protected:
+  torch::Tensor embed(const torch::Tensor& x) override {
     torch::Tensor out = bn1_(conv1_(x)).relu_();
     if (pools_) out = torch::max_pool2d(out, 3, 2, 1);
     for (torch::nn::Sequential& stage : stages_) out = stage->forward(out);
     return out.mean({2, 3});
   }
 
-  std::string head_name() const override { return "fc"; }
+  torch::Tensor classify(const torch::Tensor& features) override { return fc_(features); }
 
  private:
   bool pools_;
@@ -150,6 +163,23 @@ std::shared_ptr<Backbone> make_resnet(const BackboneConfig& config, ResidualBloc
   }
   if (block == ResidualBlock::basic) return std::make_shared<ResNet<BasicBlock>>(config, blocks);
   return std::make_shared<ResNet<Bottleneck>>(config, blocks);
+}
+
+const LayoutFamily& resnet_layouts() {
+  static const LayoutFamily family = [] {
+    Layout layout;
+    layout.name = "torchvision";
+    for (const char* name : {"conv1", "bn1", "fc"}) layout.rows.push_back({name, {name}});
+    for (int stage = 1; stage <= 4; ++stage) {
+      const std::string block = "layer" + std::to_string(stage) + ".#.";
+      for (const char* part :
+           {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"}) {
+        layout.rows.push_back({block + part, {block + part}});
+      }
+    }
+    return LayoutFamily{"ResNet", "conv1", "fc", {layout}};
+  }();
+  return family;
 }
 
 }  // namespace mcci

@@ -1,13 +1,10 @@
 #include "mcci/state/tensors.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
-#include <fstream>
 #include <limits>
 #include <numeric>
 #include <set>
-#include <system_error>
 #include <unordered_set>
 
 #include <ATen/ops/empty.h>
@@ -17,6 +14,7 @@
 #include "mcci/core/error.hpp"
 #include "mcci/core/files.hpp"
 #include "mcci/state/names.hpp"
+#include "mcci/state/sized_file.hpp"
 
 namespace mcci {
 namespace {
@@ -222,38 +220,6 @@ void check_layout(const std::vector<TensorEntry>& entries, std::uint64_t data_by
   }
 }
 
-// An input file and its size, against which everything it claims is checked.
-class SizedFile {
- public:
-  explicit SizedFile(const std::filesystem::path& path) : where_(path.string()) {
-    std::error_code error;
-    const bool regular = std::filesystem::is_regular_file(path, error);
-    if (regular) size_ = std::filesystem::file_size(path, error);
-    if (regular && !error) stream_.open(path, std::ios::binary);
-    if (!regular || error || !stream_) {
-      const std::string reason = error     ? error.message()
-                                 : regular ? std::generic_category().message(errno)
-                                           : "no file";
-      throw Error(ErrorKind::io, "cannot be read (" + reason + ")", where_);
-    }
-  }
-
-  std::uint64_t size() const { return size_; }
-  const std::string& where() const { return where_; }
-
-  void read(std::uint64_t position, void* bytes, std::uint64_t count) {
-    if (count == 0) return;
-    stream_.seekg(static_cast<std::streamoff>(position));
-    stream_.read(static_cast<char*>(bytes), static_cast<std::streamsize>(count));
-    if (!stream_) throw Error(ErrorKind::io, "reading failed at byte " + std::to_string(position), where_);
-  }
-
- private:
-  std::string where_;
-  std::ifstream stream_;
-  std::uint64_t size_ = 0;
-};
-
 std::string read_header(SizedFile& file) {
   if (file.size() < length_bytes)
     throw Error(ErrorKind::data, "is too short for a safetensors file", file.where());
@@ -263,13 +229,17 @@ std::string read_header(SizedFile& file) {
     throw Error(ErrorKind::data, "the header's length, " + std::to_string(length) + " bytes, cannot be true",
                 file.where(), "this is no safetensors file, or it has been cut off");
   }
-  std::string header(length, '\0');
-  file.read(length_bytes, header.data(), length);
+  std::string header = file.read(length_bytes, length);
   if (header.empty() || header.front() != '{') {
     throw Error(ErrorKind::data, "the header does not begin with '{'", file.where(),
                 "this is no safetensors file");
   }
   return header;
+}
+
+at::Tensor described_tensor(const TensorEntry& entry, const std::string& where) {
+  const std::vector<std::int64_t> shape(entry.shape.begin(), entry.shape.end());
+  return at::empty(shape, at::dtype(scalar_type(entry, where)).device(at::kMeta));
 }
 
 at::Tensor read_tensor(SizedFile& file, const TensorEntry& entry, std::uint64_t data_begin) {
@@ -295,16 +265,10 @@ at::Tensor read_tensor(SizedFile& file, const TensorEntry& entry, std::uint64_t 
   return tensor;
 }
 
-void check_names(const TensorList& tensors, const std::string& where) {
-  std::unordered_set<std::string> names;
+void check_reserved_names(const TensorList& tensors, const std::string& where) {
   for (const auto& [name, tensor] : tensors) {
     if (name == metadata_key)
       throw Error(ErrorKind::usage, "the name " + shown_name(name) + " is reserved", where);
-    if (!names.insert(name).second)
-      throw Error(ErrorKind::usage, "two tensors are named " + shown_name(name), where);
-    if (!tensor.defined() || tensor.layout() != at::kStrided) {
-      throw Error(ErrorKind::usage, shown_name(name) + " is no dense tensor", where);
-    }
   }
 }
 
@@ -329,7 +293,7 @@ std::string make_header(const TensorList& tensors, const std::vector<std::size_t
   try {
     text = header.dump();
   } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorKind::usage, "a tensor's name or the metadata is not UTF-8", where);
+    throw Error(ErrorKind::usage, "the metadata is not UTF-8", where);
   }
   text.append((length_bytes - text.size() % length_bytes) % length_bytes, ' ');
   if (text.size() > max_header_bytes)
@@ -342,6 +306,7 @@ std::string make_header(const TensorList& tensors, const std::vector<std::size_t
 void save_safetensors(const std::filesystem::path& path, const TensorList& tensors,
                       const std::map<std::string, std::string>& metadata) {
   check_names(tensors, path.string());
+  check_reserved_names(tensors, path.string());
   // The format allows no padding between tensors; with the widest elements first, each is aligned all the
   // same.
   std::vector<std::size_t> order(tensors.size());
@@ -361,7 +326,7 @@ void save_safetensors(const std::filesystem::path& path, const TensorList& tenso
   });
 }
 
-TensorFile load_safetensors(const std::filesystem::path& path) {
+TensorFile load_safetensors(const std::filesystem::path& path, Content content) {
   SizedFile file(path);
   const std::string header = read_header(file);
   HeaderReader reader(file.where());
@@ -372,7 +337,9 @@ TensorFile load_safetensors(const std::filesystem::path& path) {
   TensorFile result;
   result.metadata = std::move(reader.metadata);
   for (const TensorEntry& entry : reader.entries) {
-    result.tensors.emplace_back(entry.name, read_tensor(file, entry, data_begin));
+    result.tensors.emplace_back(entry.name, content == Content::shapes
+                                                ? described_tensor(entry, file.where())
+                                                : read_tensor(file, entry, data_begin));
   }
   return result;
 }

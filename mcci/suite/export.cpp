@@ -7,7 +7,9 @@
 #include "mcci/core/error.hpp"
 #include "mcci/core/version.hpp"
 #include "mcci/data/loader.hpp"
+#include "mcci/deploy/network.hpp"
 #include "mcci/state/module_state.hpp"
+#include "mcci/state/pth.hpp"
 #include "mcci/state/tensors.hpp"
 
 namespace mcci {
@@ -26,40 +28,73 @@ std::filesystem::path beside(const std::filesystem::path& weights, const std::st
   return weights.parent_path() / (weights.stem().string() + ending);
 }
 
+Network network_of(Backbone& backbone, const std::vector<std::int64_t>& image) {
+  return {backbone, [&backbone](const at::Tensor& x) { return backbone.forward(x); }, image};
+}
+
 }  // namespace
 
-void export_run(const TrainedRun& run, const std::filesystem::path& weights, bool reference) {
-  const std::filesystem::path description = beside(weights, ".json");
-  const std::filesystem::path example = beside(weights, "-reference.safetensors");
-  refuse_existing(weights);
+const Registry<Exporter>& export_formats() {
+  using Notes = std::map<std::string, std::string>;
+  using Image = std::vector<std::int64_t>;
+  using Path = std::filesystem::path;
+  static const Registry<Exporter> table(
+      "format", {{"safetensors", "weights under torchvision's names",
+                  [](const Path& path, Backbone& backbone, const Image& /*image*/, const Notes& /*notes*/) {
+                    save_safetensors(path, module_state(backbone), {{"format", "pt"}});
+                  }},
+                 {"pth", "the same, for PyTorch's load_state_dict(torch.load(FILE))",
+                  [](const Path& path, Backbone& backbone, const Image& /*image*/, const Notes& /*notes*/) {
+                    save_pth(path, module_state(backbone));
+                  }},
+                 {"torchscript", "a program that runs in Python and C++ without mcci",
+                  [](const Path& path, Backbone& backbone, const Image& image, const Notes& notes) {
+                    save_torchscript(path, network_of(backbone, image), notes);
+                  }},
+                 {"onnx", "a program for other runtimes: opset 13, any batch",
+                  [](const Path& path, Backbone& backbone, const Image& image, const Notes& notes) {
+                    save_onnx(path, network_of(backbone, image), notes);
+                  }}});
+  return table;
+}
+
+void export_run(const TrainedRun& run, const std::filesystem::path& path, const std::string& format,
+                bool reference) {
+  const Exporter& write = export_formats().at(format);
+  const std::filesystem::path description = beside(path, ".json");
+  const std::filesystem::path example = beside(path, "-reference.safetensors");
+  refuse_existing(path);
   refuse_existing(description);
   if (reference) refuse_existing(example);
 
   const std::shared_ptr<Backbone> plain = run.model().folded();
   const RunConfig& config = *run.config;
+  const Json notes = {{"schema", "mcci.export/1"},
+                      {"format", format},
+                      {"architecture", config.backbone},
+                      {"width", config.width},
+                      {"depth", config.depth},
+                      {"stem", run.shape.height > 64 ? "imagenet" : "small"},
+                      {"input", {run.shape.channels, run.shape.height, run.shape.width}},
+                      {"range", {0, 1}},
+                      {"mean", plain->mean()},
+                      {"std", plain->std()},
+                      {"classes", run.classes},
+                      {"provenance",
+                       {{"mcci", version()},
+                        {"defense", config.defense},
+                        {"preset", config.preset},
+                        {"data", config.data},
+                        {"seed", config.train.seed}}}};
+  const std::string text = notes.dump(2, ' ', false, Json::error_handler_t::replace);
+  write(path, *plain, {run.shape.channels, run.shape.height, run.shape.width}, {{"mcci.json", text}});
   if (reference) {
     const at::NoGradGuard no_grad;
     const DatasetPtr data = run.training_set();
     const at::Tensor input = to_unit(data->images(at::arange(std::min(reference_images, data->size()))));
     save_safetensors(example, {{"input", input}, {"logits", plain->forward(input)}});
   }
-  const auto channels = static_cast<std::size_t>(run.shape.channels);
-  write_json(description, {{"schema", "mcci.export/1"},
-                           {"architecture", config.backbone},
-                           {"width", config.width},
-                           {"stem", run.shape.height > 64 ? "imagenet" : "small"},
-                           {"input", {run.shape.channels, run.shape.height, run.shape.width}},
-                           {"range", {0, 1}},
-                           {"mean", std::vector<double>(channels, 0.0)},
-                           {"std", std::vector<double>(channels, 1.0)},
-                           {"classes", run.classes},
-                           {"provenance",
-                            {{"mcci", version()},
-                             {"defense", config.defense},
-                             {"preset", config.preset},
-                             {"data", config.data},
-                             {"seed", config.train.seed}}}});
-  save_safetensors(weights, module_state(*plain), {{"format", "pt"}});
+  write_json(description, notes);
 }
 
 }  // namespace mcci

@@ -15,7 +15,7 @@ constexpr std::uint64_t max_file_bytes = 1 << 20;
 constexpr std::size_t max_entries = 1000;
 constexpr std::int64_t max_images = 1'000'000'000;
 constexpr std::int64_t max_seed = std::int64_t{1} << 53;
-constexpr std::int64_t max_width = 4096;
+constexpr std::int64_t max_width = 2048;
 
 // One table of the file: every key that is asked for is ticked off, and finish() refuses the others.
 class Table {

@@ -7,8 +7,10 @@
 #include "mcci/core/log.hpp"
 #include "mcci/nn/backbone.hpp"
 #include "mcci/runtime/environment.hpp"
+#include "mcci/state/weights.hpp"
 #include "mcci/suite/defenses.hpp"
 #include "mcci/suite/result.hpp"
+#include "mcci/train/fine_tuning.hpp"
 
 namespace mcci {
 namespace {
@@ -22,6 +24,9 @@ Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_
   problem.num_classes = num_classes;
   problem.backbone.name = config.backbone;
   problem.backbone.width = config.width;
+  problem.backbone.depth = config.depth;
+  problem.backbone.normalise = config.normalise;
+  problem.backbone.recompute = config.recompute;
   problem.backbone.in_channels = shape.channels;
   problem.backbone.image_size = std::max(shape.height, shape.width);
   problem.compute = compute;
@@ -29,21 +34,25 @@ Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_
   return problem;
 }
 
-// What ties a checkpoint to its run: all options that change the result, and the data.
-std::string hash_of(const RunConfig& config, const Dataset& data) {
+// What ties a checkpoint to its run: all options that change the result, the data, and what the weights to
+// start from hold, whatever they are called.
+std::string hash_of(const RunConfig& config, const Dataset& data, const std::string& weights_hash) {
   Json options = config.options.to_json();
   options.erase("checkpoint-minutes");
   options.erase("workers");
+  options["weights"] = weights_hash;
+  options.erase("recompute");
   const at::Tensor labels = data.labels().contiguous();
   const std::string_view bytes(static_cast<const char*>(labels.data_ptr()), labels.nbytes());
   return sha256(options.dump() + sha256(bytes));
 }
 
 void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data,
-                      const std::string& hash) {
+                      const std::string& hash, const std::string& weights_hash) {
   const ImageShape& shape = data.shape();
   write_json(files.config(), {{"schema", schema_name},
                               {"hash", hash},
+                              {"weights_sha256", weights_hash},
                               {"options", config.options.to_json()},
                               {"shape", {shape.channels, shape.height, shape.width}},
                               {"classes", data.classes()},
@@ -62,7 +71,8 @@ Json peak_memory_mib() {
 Json run_cell(const RunConfig& config, const Dataset& data, const RunState& state) {
   Json cell = new_cell();
   cell["dataset"] = std::filesystem::path(config.data).filename().string();
-  cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "");
+  cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "") +
+                  (config.depth > 0 ? "-d" + std::to_string(config.depth) : "");
   cell["defense"] = config.defense;
   cell["preset"] = config.preset;
   cell["seed"] = config.train.seed;
@@ -82,8 +92,23 @@ RunConfig::RunConfig(const std::string& defense_name)
   options.add("defense", defense, "how to train", defenses().names());
   options.add("preset", preset, "values for the options below; given ones override them",
               method->presets().names());
-  options.add("backbone", backbone, "the network to be trained (SFRN)", backbones().names());
-  options.add("width", width, "channels of the backbone's first stage; 0: the architecture's own", {0, 4096});
+  options.add("backbone", backbone, "the network to be trained (SFRN); mcci backbones explains them",
+              backbones().names());
+  options.add("width", width,
+              "channels of the backbone's first stage, of a ViT's tokens; 0: the architecture's own",
+              {0, 2048});
+  options.add("depth", depth, "a ViT's blocks, any other backbone's in each stage; 0: the architecture's own",
+              {0, 64});
+  options.add(
+      "weights", weights,
+      "what the backbone starts from instead of random numbers: safetensors, PyTorch's .pth or .bin, an "
+      "index of several, or a folder with one of these; a head of other classes is left out");
+  options.add("normalise", normalise,
+              "subtract the mean and divide by the deviation that the backbone's published weights expect");
+  options.add(
+      "recompute", recompute,
+      "less memory, a third more time: a ViT's block keeps its input only, and is computed again for the "
+      "gradient");
   train.declare(options);
   method->declare(options);
   dataset.declare(options);
@@ -104,21 +129,26 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   }
   config.dataset = with_alias_options(config.data, config.dataset);
   const DatasetPtr data = open_dataset(config.data, Split::train, config.dataset);
-  const std::string hash = hash_of(config, *data);
+  WeightFile weights;
+  if (!config.weights.empty()) weights = read_weights(config.weights);
+  const std::string weights_hash = config.weights.empty() ? "" : content_hash(weights);
+  const std::string hash = hash_of(config, *data, weights_hash);
   if (taken && json_at<std::string>(read_json(files.config()), "hash", files.config().string()) != hash) {
     throw Error(ErrorKind::usage, "the run in this folder has other options or other data", folder.string(),
                 "resume with the options of its config.json, or name another --out");
   }
+  const Compute compute = setup_compute(config.compute);
+  config.method->build(problem_of(config, data->shape(), data->num_classes(), compute));
+  if (!config.weights.empty()) load_backbones(config.method->module(), weights.tensors, config.weights);
+
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", folder.string());
-  const Compute compute = setup_compute(config.compute);
-  if (!taken) write_run_config(files, config, *data, hash);
+  if (!taken) write_run_config(files, config, *data, hash, weights_hash);
   write_json(files.environment(), environment(compute));
   set_log_file(files.log());
 
-  config.method->build(problem_of(config, data->shape(), data->num_classes(), compute));
   TrainingRun run;
   run.data = data;
   run.options = config.train;

@@ -33,6 +33,10 @@ struct RunConfig {
   std::string preset = "fast";
   std::string backbone = "resnet18";
   std::int64_t width = 0;
+  std::string weights;
+  std::int64_t depth = 0;
+  bool normalise = false;
+  bool recompute = false;
   DatasetOptions dataset;
   TrainOptions train;
   ComputeOptions compute;
@@ -53,7 +57,8 @@ struct RunFiles {
 
 // Trains config.method on the training split of config.data into `folder` and writes result.json.
 // A folder that holds a run is taken only with `resume`, and only under the same configuration and data; a
-// finished run is then left as it is. Errors: those of open_dataset and train; usage if the folder is taken.
+// finished run is then left as it is. Errors: those of open_dataset, read_weights and train; data if the
+// weights do not fit; usage if the folder is taken.
 RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool resume,
                    const std::function<void(Defense&, Json&)>& on_epoch = {});
 

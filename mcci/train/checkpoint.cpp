@@ -41,11 +41,12 @@ void copy_into(const TensorList& target, const TensorList& source, const std::st
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
-                     const RunState& state, const std::string& config_hash) {
+                     const WeightAverage* average, const RunState& state, const std::string& config_hash) {
   TensorList tensors;
   append(tensors, module_state(learner.module()), "model");
   append(tensors, learner.extra_state(), "defense");
   if (optimizer != nullptr) append(tensors, optimizer->state(), "optimizer");
+  if (average != nullptr) append(tensors, average->state(), "average");
   const Json json = {{"schema", schema_name},
                      {"config", config_hash},
                      {"phase", state.phase},
@@ -102,6 +103,10 @@ void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& 
 
 void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where) {
   copy_into(optimizer.state(), part(checkpoint, "optimizer"), where);
+}
+
+void restore(const WeightAverage& average, const Checkpoint& checkpoint, const std::string& where) {
+  copy_into(average.state(), part(checkpoint, "average"), where);
 }
 
 }  // namespace mcci

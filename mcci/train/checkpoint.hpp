@@ -6,6 +6,7 @@
 #include "mcci/core/json.hpp"
 #include "mcci/train/learner.hpp"
 #include "mcci/train/optimizer.hpp"
+#include "mcci/train/weight_average.hpp"
 
 namespace mcci {
 
@@ -23,10 +24,11 @@ struct RunState {
   Json history = Json::array();  // docs/formats/result.md
 };
 
-// One safetensors file, replaced atomically: model, defense and optimizer tensors, RunState in the metadata.
-// `config_hash` ties it to the resolved config: a checkpoint is never continued under another one.
+// One safetensors file, replaced atomically: tensors of model, defense, optimizer and average, RunState in
+// the metadata. `config_hash` ties it to the resolved config: a checkpoint is never continued under another
+// one. `optimizer` and `average` may be null.
 void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
-                     const RunState& state, const std::string& config_hash);
+                     const WeightAverage* average, const RunState& state, const std::string& config_hash);
 
 // Reads the state; the tensors are copied by restore_*. Errors: io, data; usage if config_hash differs.
 struct Checkpoint {
@@ -36,5 +38,6 @@ struct Checkpoint {
 Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string& config_hash);
 void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& where);
 void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where);
+void restore(const WeightAverage& average, const Checkpoint& checkpoint, const std::string& where);
 
 }  // namespace mcci

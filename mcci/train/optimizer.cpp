@@ -9,13 +9,22 @@
 
 namespace mcci {
 
-Optimizer::Optimizer(TensorList parameters, const std::vector<std::string>& slots)
-    : parameters_(std::move(parameters)), slots_(slots.size()) {
+Optimizer::Optimizer(const OptimizerOptions& options, TensorList parameters, std::vector<double> scales,
+                     const std::vector<std::string>& slots)
+    : parameters_(std::move(parameters)),
+      weight_decay_(options.weight_decay),
+      decay_vectors_(options.decay_vectors),
+      scales_(std::move(scales)),
+      slots_(slots.size()) {
   for (const auto& [name, parameter] : parameters_) {
     for (const std::string& slot_name : slots) {
       state_.emplace_back(slot_name + "." + name, at::zeros_like(parameter.detach()));
     }
   }
+}
+
+double Optimizer::weight_decay(std::size_t p) const {
+  return decay_vectors_ || parameters_[p].second.dim() > 1 ? weight_decay_ : 0;
 }
 
 void Optimizer::zero_grad() {
@@ -26,33 +35,31 @@ namespace {
 
 class Sgd : public Optimizer {
  public:
-  Sgd(const OptimizerOptions& options, TensorList parameters)
-      : Optimizer(std::move(parameters), {"momentum"}),
-        momentum_(options.momentum),
-        decay_(options.weight_decay) {}
+  Sgd(const OptimizerOptions& options, TensorList parameters, std::vector<double> scales)
+      : Optimizer(options, std::move(parameters), std::move(scales), {"momentum"}),
+        momentum_(options.momentum) {}
 
   void step(double lr) override {
     at::NoGradGuard no_grad;
     for (std::size_t p = 0; p < parameters_.size(); ++p) {
       at::Tensor& parameter = parameters_[p].second;
       if (!parameter.grad().defined()) continue;
-      const at::Tensor gradient = parameter.grad().add(parameter, decay_);
+      const at::Tensor gradient = parameter.grad().add(parameter, weight_decay(p));
       at::Tensor& velocity = slot(p, 0);
       velocity.mul_(momentum_).add_(gradient);
-      parameter.add_(momentum_ > 0 ? gradient.add(velocity, momentum_) : gradient, -lr);
+      parameter.add_(momentum_ > 0 ? gradient.add(velocity, momentum_) : gradient, -rate(lr, p));
     }
   }
 
  private:
   double momentum_;
-  double decay_;
 };
 
 class Adadelta : public Optimizer {
  public:
-  Adadelta(const OptimizerOptions& options, TensorList parameters)
-      : Optimizer(std::move(parameters), {"square_average", "accumulated_delta"}),
-        decay_(options.weight_decay) {}
+  Adadelta(const OptimizerOptions& options, TensorList parameters, std::vector<double> scales)
+      : Optimizer(options, std::move(parameters), std::move(scales),
+                  {"square_average", "accumulated_delta"}) {}
 
   void step(double lr) override {
     constexpr double rho = 0.9;
@@ -61,27 +68,24 @@ class Adadelta : public Optimizer {
     for (std::size_t p = 0; p < parameters_.size(); ++p) {
       at::Tensor& parameter = parameters_[p].second;
       if (!parameter.grad().defined()) continue;
-      const at::Tensor gradient = parameter.grad().add(parameter, decay_);
+      const at::Tensor gradient = parameter.grad().add(parameter, weight_decay(p));
       at::Tensor& square_average = slot(p, 0);
       at::Tensor& accumulated_delta = slot(p, 1);
       square_average.mul_(rho).addcmul_(gradient, gradient, 1 - rho);
       const at::Tensor delta =
           accumulated_delta.add(epsilon).sqrt_().div_(square_average.add(epsilon).sqrt_()).mul_(gradient);
       accumulated_delta.mul_(rho).addcmul_(delta, delta, 1 - rho);
-      parameter.add_(delta, -lr);
+      parameter.add_(delta, -rate(lr, p));
     }
   }
-
- private:
-  double decay_;
 };
 
 class Adam : public Optimizer {
  public:
-  Adam(const OptimizerOptions& options, TensorList parameters)
-      : Optimizer(std::move(parameters), {"first_moment", "second_moment"}),
+  Adam(const OptimizerOptions& options, TensorList parameters, std::vector<double> scales)
+      : Optimizer(options, std::move(parameters), std::move(scales), {"first_moment", "second_moment"}),
         beta1_(options.momentum),
-        decay_(options.weight_decay),
+        decoupled_(options.optimizer == "adamw"),
         steps_(at::zeros({static_cast<std::int64_t>(parameters_.size())}, at::kLong)) {
     keep("steps", steps_);
   }
@@ -95,41 +99,57 @@ class Adam : public Optimizer {
       at::Tensor& parameter = parameters_[p].second;
       if (!parameter.grad().defined()) continue;
       const auto t = static_cast<double>(++steps[p]);
-      const at::Tensor gradient = parameter.grad().add(parameter, decay_);
+      const double step_size = rate(lr, p);
+      if (decoupled_) parameter.mul_(1 - step_size * weight_decay(p));
+      const at::Tensor gradient =
+          decoupled_ ? parameter.grad() : parameter.grad().add(parameter, weight_decay(p));
       at::Tensor& first_moment = slot(p, 0);
       at::Tensor& second_moment = slot(p, 1);
       first_moment.mul_(beta1_).add_(gradient, 1 - beta1_);
       second_moment.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
       // Both moments start at zero and so are too small at first.
       const at::Tensor deviation = second_moment.div(1 - std::pow(beta2, t)).sqrt_().add_(epsilon);
-      parameter.addcdiv_(first_moment, deviation, -lr / (1 - std::pow(beta1_, t)));
+      parameter.addcdiv_(first_moment, deviation, -step_size / (1 - std::pow(beta1_, t)));
     }
   }
 
  private:
   double beta1_;
-  double decay_;
+  bool decoupled_;
   at::Tensor steps_;  // [parameters] int64
 };
 
+template <class Kind>
+std::unique_ptr<Optimizer> make(const OptimizerOptions& options, TensorList parameters,
+                                std::vector<double> scales) {
+  return std::make_unique<Kind>(options, std::move(parameters), std::move(scales));
+}
+
 }  // namespace
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, TensorList parameters) {
-  using Make = std::unique_ptr<Optimizer> (*)(const OptimizerOptions&, TensorList);
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, TensorList parameters,
+                                          std::vector<double> scales) {
+  using Make = std::unique_ptr<Optimizer> (*)(const OptimizerOptions&, TensorList, std::vector<double>);
   static const Registry<Make> optimizers(
-      "optimizer", {{"sgd", "stochastic gradient descent with Nesterov momentum",
-                     [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
-                       return std::make_unique<Sgd>(o, std::move(p));
-                     }},
-                    {"adadelta", "Zeiler 2012, the paper's",
-                     [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
-                       return std::make_unique<Adadelta>(o, std::move(p));
-                     }},
-                    {"adam", "Kingma and Ba 2015",
-                     [](const OptimizerOptions& o, TensorList p) -> std::unique_ptr<Optimizer> {
-                       return std::make_unique<Adam>(o, std::move(p));
-                     }}});
-  return optimizers.at(options.optimizer)(options, std::move(parameters));
+      "optimizer", {{"sgd", "stochastic gradient descent with Nesterov momentum", make<Sgd>},
+                    {"adadelta", "Zeiler 2012, the paper's", make<Adadelta>},
+                    {"adam", "Kingma and Ba 2015", make<Adam>},
+                    {"adamw", "Loshchilov and Hutter 2019", make<Adam>}});
+  return optimizers.at(options.optimizer)(options, std::move(parameters), std::move(scales));
+}
+
+void clip_gradients(const TensorList& parameters, double largest) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  std::vector<at::Tensor> norms;
+  for (const auto& [name, parameter] : parameters) {
+    if (!parameter.grad().defined()) continue;
+    gradients.push_back(parameter.grad());
+    norms.push_back(parameter.grad().norm());
+  }
+  if (gradients.empty()) return;
+  const at::Tensor factor = (largest / (at::stack(norms).norm() + 1e-6)).clamp_max(1);
+  for (at::Tensor& gradient : gradients) gradient.mul_(factor);
 }
 
 }  // namespace mcci

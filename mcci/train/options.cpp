@@ -7,10 +7,21 @@
 namespace mcci {
 
 void OptimizerOptions::declare(OptionSet& set) {
-  set.add("optimizer", optimizer, "paper: adadelta", {"sgd", "adadelta", "adam"});
+  set.add("optimizer", optimizer, "paper: adadelta", {"sgd", "adadelta", "adam", "adamw"});
   set.add("lr", lr, "peak learning rate (paper: 0.1)", {1e-8, 100.0});
-  set.add("momentum", momentum, "of sgd (Nesterov); beta 1 of adam", {0.0, 0.9999});
-  set.add("weight-decay", weight_decay, "L2 penalty on all parameters (paper: 1e-4)", {0.0, 1.0});
+  set.add("momentum", momentum, "of sgd (Nesterov); beta 1 of adam and adamw", {0.0, 0.9999});
+  set.add("weight-decay", weight_decay,
+          "L2 penalty (paper: 1e-4); of adamw: shrinks parameters, apart from the gradient", {0.0, 1.0});
+  set.add("decay-vectors", decay_vectors,
+          "weight decay also for biases and the scales of normalisations: all parameters of one dimension");
+  set.add("accumulate", accumulate, "batches whose gradients make one step, as one batch of all their images",
+          {1, 65536});
+  set.add("clip-norm", clip_norm, "largest norm of all gradients of a step together; 0: any", {0.0, 1e6});
+  set.add(
+      "average", average,
+      "how much of an exponential moving average of the weights each step keeps (0.999); the average is what "
+      "is evaluated and what remains; 0: none",
+      {0.0, 0.999999});
 }
 
 void ScheduleOptions::declare(OptionSet& set) {
@@ -20,6 +31,17 @@ void ScheduleOptions::declare(OptionSet& set) {
           "epochs after which `steps` multiplies the learning rate (paper: 30,60,90)");
   set.add("decay", decay, "factor at each milestone (paper: 0.1)", {0.0, 1.0});
   set.add("warmup", warmup, "share of the steps that one-cycle spends warming up", {0.0, 1.0});
+  set.add("lr-floor", lr_floor, "share of the learning rate at which one-cycle ends", {0.0, 1.0});
+}
+
+void FineTuneOptions::declare(OptionSet& set) {
+  set.add("fine-tune", fine_tune,
+          "what of the backbone is trained: all, its last --trained-blocks and the head, or the head alone",
+          {"full", "last-blocks", "linear-probe"});
+  set.add("trained-blocks", trained_blocks, "blocks that --fine-tune last-blocks trains", {0, 1000});
+  set.add("layer-decay", layer_decay,
+          "factor on the learning rate for every block further from the head; 1: the same everywhere",
+          {0.01, 1.0});
 }
 
 std::vector<std::int64_t> ScheduleOptions::milestone_epochs() const {
@@ -43,6 +65,7 @@ void TrainOptions::declare(OptionSet& set) {
           "at most this much work is lost when the process is killed", {0.0, 1440.0});
   optimizer.declare(set);
   schedule.declare(set);
+  fine_tune.declare(set);
   loader.declare(set);
   augment.declare(set);
 }

@@ -14,6 +14,10 @@ struct OptimizerOptions {
   double lr = 0.1;
   double momentum = 0.9;
   double weight_decay = 5e-4;
+  bool decay_vectors = true;
+  std::int64_t accumulate = 1;
+  double clip_norm = 0;
+  double average = 0;
   void declare(OptionSet& set);
 };
 
@@ -22,8 +26,17 @@ struct ScheduleOptions {
   std::vector<std::string> milestones = {"30", "60", "90"};
   double decay = 0.1;
   double warmup = 0.25;
+  double lr_floor = 0;
   void declare(OptionSet& set);
   std::vector<std::int64_t> milestone_epochs() const;  // Errors: usage if one is no positive integer
+};
+
+// What of a backbone is trained, and how fast: for one that starts from weights trained before.
+struct FineTuneOptions {
+  std::string fine_tune = "full";
+  std::int64_t trained_blocks = 1;
+  double layer_decay = 1;
+  void declare(OptionSet& set);
 };
 
 // What a run of training is, apart from the defense's own options.
@@ -33,6 +46,7 @@ struct TrainOptions {
   double checkpoint_minutes = 2;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
+  FineTuneOptions fine_tune;
   LoaderOptions loader;
   AugmentOptions augment;
   void declare(OptionSet& set);

@@ -18,7 +18,8 @@ double learning_rate(const ScheduleOptions& options, double base_lr, const Progr
     if (progress < options.warmup) return base_lr * progress / options.warmup;
     if (options.warmup >= 1) return base_lr;
     const double fallen = (progress - options.warmup) / (1 - options.warmup);
-    return base_lr * 0.5 * (1 + std::cos(M_PI * fallen));
+    const double height = 0.5 * (1 + std::cos(M_PI * fallen));
+    return base_lr * (options.lr_floor + (1 - options.lr_floor) * height);
   }
   return base_lr;
 }

@@ -11,6 +11,7 @@
 #include "mcci/core/log.hpp"
 #include "mcci/core/progress.hpp"
 #include "mcci/core/random.hpp"
+#include "mcci/train/fine_tuning.hpp"
 #include "mcci/train/schedule.hpp"
 
 namespace mcci {
@@ -28,19 +29,28 @@ class Run {
   Run(Learner& learner, const TrainingRun& run)
       : learner_(learner),
         run_(run),
+        fine_tuning_(learner.module(), run.options.fine_tune),
         seed_(static_cast<std::uint64_t>(run.options.seed)),
         last_save_(Clock::now()) {}
 
   RunState operator()();
 
  private:
+  // What a phase changes, and what it has of its own.
+  struct Updating {
+    TensorList parameters;
+    std::unique_ptr<Optimizer> optimizer;
+    std::unique_ptr<WeightAverage> average;  // null: none is kept
+  };
+
   void train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed);
-  void train_epoch(std::size_t index, const Phase& phase, Optimizer& optimizer);
-  void end_epoch(const Phase& phase, double lr);
-  void save(const Optimizer* optimizer);
+  void train_epoch(std::size_t index, const Phase& phase, Updating& updating);
+  void end_epoch(const Phase& phase, double lr, Updating& updating);
+  void save(const Updating* updating);
 
   Learner& learner_;
   const TrainingRun& run_;
+  FineTuning fine_tuning_;
   std::uint64_t seed_;
   RunState state_;
   Clock::time_point last_save_;
@@ -74,21 +84,34 @@ RunState Run::operator()() {
 }
 
 void Run::train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed) {
-  const auto optimizer = make_optimizer(phase.optimizer, phase.parameters);
+  Updating updating;
+  updating.parameters = fine_tuning_.trained(phase.parameters);
+  if (updating.parameters.empty()) {
+    throw Error(ErrorKind::usage, "nothing is left to be trained", run_.title + ", " + phase.name,
+                "freeze less: --fine-tune full");
+  }
+  updating.optimizer =
+      make_optimizer(phase.optimizer, updating.parameters, fine_tuning_.scales(updating.parameters));
+  if (phase.optimizer.average > 0) {
+    updating.average =
+        std::make_unique<WeightAverage>(learner_.module(), updating.parameters, phase.optimizer.average);
+  }
   if (state_.epoch > 0 || state_.batch > 0) {
-    restore(*optimizer, *resumed, run_.checkpoint.string());
+    restore(*updating.optimizer, *resumed, run_.checkpoint.string());
+    if (updating.average) restore(*updating.average, *resumed, run_.checkpoint.string());
   }
   for (; state_.epoch < phase.epochs; ++state_.epoch) {
-    train_epoch(index, phase, *optimizer);
+    train_epoch(index, phase, updating);
     if (seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes && state_.epoch + 1 < phase.epochs) {
       ++state_.epoch;
-      save(optimizer.get());
+      save(&updating);
       --state_.epoch;
     }
   }
+  if (updating.average) updating.average->swap();  // the average is what remains
 }
 
-void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimizer) {
+void Run::train_epoch(std::size_t index, const Phase& phase, Updating& updating) {
   auto start = Clock::now();
   const auto settle_time = [&] {
     const double elapsed = seconds_since(start);
@@ -106,7 +129,9 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
   Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch),
                 state_.batch,
                 /*drop_single=*/true);
-  Progression at{state_.epoch, 0, loader.batches() * phase.epochs};
+  const std::int64_t per_step = phase.optimizer.accumulate;
+  const std::int64_t steps = (loader.batches() + per_step - 1) / per_step;
+  Progression at{state_.epoch, 0, steps * phase.epochs};
   at::Tensor loss_sum = at::full({}, state_.epoch_loss, at::device(run_.compute.device).dtype(at::kDouble));
   at::Tensor correct = at::full({}, state_.epoch_correct, at::device(run_.compute.device).dtype(at::kLong));
   const auto settle_sums = [&] {
@@ -118,9 +143,9 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
                         std::to_string(phase.epochs),
                     order.size(0), "images");
   progress.start_at(state_.epoch_samples);
-  learner_.module().train();
+  fine_tuning_.set_training_mode();
   const auto rate_of_step = [&](std::int64_t batch) {
-    at.step = state_.epoch * loader.batches() + batch;
+    at.step = state_.epoch * steps + batch / per_step;
     return learning_rate(phase.schedule, phase.optimizer.lr, at);
   };
   double lr = rate_of_step(std::max<std::int64_t>(0, state_.batch - 1));
@@ -132,21 +157,36 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
     batch->labels = batch->labels.to(run_.compute.device);
     batch->indices = batch->indices.to(run_.compute.device);
 
-    optimizer.zero_grad();
-    const StepOutput output = learner_.loss(index, *batch);
-    output.loss.backward();
-    optimizer.step(lr);
-
+    // The batches of one step weigh as their images do: their sum is the loss of one large batch.
+    const std::int64_t first = state_.batch / per_step * per_step;
+    const std::int64_t end = std::min(first + per_step, loader.batches());
+    const std::int64_t batch_size = run_.options.loader.batch_size;
     const std::int64_t samples = batch->labels.size(0);
+    const std::int64_t samples_of_step = std::min(end * batch_size, order.size(0)) - first * batch_size;
+    const bool is_step = state_.batch + 1 == end;
+
+    if (state_.batch == first) updating.optimizer->zero_grad();
+    const StepOutput output = learner_.loss(index, *batch);
+    (end - first == 1 ? output.loss
+                      : output.loss * (static_cast<double>(samples) / static_cast<double>(samples_of_step)))
+        .backward();
+    if (is_step) {
+      if (phase.optimizer.clip_norm > 0) clip_gradients(updating.parameters, phase.optimizer.clip_norm);
+      updating.optimizer->step(lr);
+      if (updating.average) updating.average->update();
+    }
+
     loss_sum.add_(output.loss.detach().to(at::kDouble), static_cast<double>(samples));
     if (phase.classifies) correct.add_(output.logits.detach().argmax(1).eq(batch->labels).sum());
     state_.epoch_samples += samples;
     state_.batch += 1;
     progress.advance(samples);
-    if (interrupt_requested() || seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes) {
+    // Gradients that wait for more are in no checkpoint.
+    if (is_step &&
+        (interrupt_requested() || seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes)) {
       settle_sums();
       settle_time();
-      save(&optimizer);
+      save(&updating);
       if (interrupt_requested()) {
         progress.finish();
         const std::string where = run_.checkpoint.empty() ? "nothing was saved" : run_.checkpoint.string();
@@ -158,10 +198,10 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Optimizer& optimize
   progress.finish();
   settle_sums();
   settle_time();
-  end_epoch(phase, lr);
+  end_epoch(phase, lr, updating);
 }
 
-void Run::end_epoch(const Phase& phase, double lr) {
+void Run::end_epoch(const Phase& phase, double lr, Updating& updating) {
   const auto samples = static_cast<double>(std::max<std::int64_t>(1, state_.epoch_samples));
   const double loss = state_.epoch_loss / samples;
   if (!std::isfinite(loss)) {
@@ -178,7 +218,11 @@ void Run::end_epoch(const Phase& phase, double lr) {
                 {"asr", nullptr},
                 {"pa", nullptr}};
   if (phase.classifies) entry["train_accuracy"] = 100.0 * static_cast<double>(state_.epoch_correct) / samples;
-  if (run_.on_epoch) run_.on_epoch(entry);
+  if (run_.on_epoch) {
+    if (updating.average) updating.average->swap();
+    run_.on_epoch(entry);
+    if (updating.average) updating.average->swap();
+  }
   state_.history.push_back(std::move(entry));
   state_.batch = 0;
   state_.epoch_loss = 0;
@@ -187,10 +231,11 @@ void Run::end_epoch(const Phase& phase, double lr) {
   state_.epoch_seconds = 0;
 }
 
-void Run::save(const Optimizer* optimizer) {
+void Run::save(const Updating* updating) {
   last_save_ = Clock::now();
-  if (!run_.checkpoint.empty())
-    save_checkpoint(run_.checkpoint, learner_, optimizer, state_, run_.config_hash);
+  if (run_.checkpoint.empty()) return;
+  save_checkpoint(run_.checkpoint, learner_, updating == nullptr ? nullptr : updating->optimizer.get(),
+                  updating == nullptr ? nullptr : updating->average.get(), state_, run_.config_hash);
 }
 
 }  // namespace

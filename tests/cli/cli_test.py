@@ -17,6 +17,9 @@ import unittest
 
 TOOL = sys.argv.pop(1)
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+PARITY = pathlib.Path(__file__).parents[1] / "parity"
+PYTHON = "/usr/bin/python3"  # Debian's: it has the packages of ./dev
 TRAIN = ["--backbone", "resnet8", "--width", "4", "--ain-width", "4", "--batch-size", "32", "--threads", "1"]
 
 
@@ -146,12 +149,108 @@ class Tool(unittest.TestCase):
             self.skipTest("python3-torchvision is not installed")
         run, out = self.folder / "resnet18", self.folder / "resnet18.safetensors"
         done = mcci("train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100", "--channels", "3",
-                    "--backbone", "resnet18", "--ain-width", "4", "--threads", "1")
+                    "--backbone", "resnet18", "--normalise", "--ain-width", "4", "--threads", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
         checked = subprocess.run([python, check, out, self.folder / "resnet18-reference.safetensors", "--arch", "resnet18"],
                                  capture_output=True, text=True)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def exported(self, form):
+        out = self.folder / f"as-{form}"
+        if out.exists():
+            return out, self.folder / f"as-{form}-reference.safetensors"
+        done = mcci("export", self.run_folder, "--out", out, "--format", form, "--reference")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return out, self.folder / f"as-{form}-reference.safetensors"
+
+    def parity(self, script, *arguments):
+        """Of tests/parity; skips the test where a package is missing."""
+        checked = subprocess.run([PYTHON, PARITY / script, *arguments], capture_output=True, text=True)
+        if checked.returncode == 77 or "No module named" in checked.stderr:
+            self.skipTest(checked.stdout + checked.stderr)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def test_exported_torchscript_runs_in_python(self):
+        self.parity("check_torchscript.py", *self.exported("torchscript"))
+
+    def test_exported_onnx_runs_in_other_runtimes(self):
+        self.parity("check_onnx.py", *self.exported("onnx"))
+
+    def test_exported_pth_is_read_with_weights_only(self):
+        out, _ = self.exported("pth")
+        weights, _ = self.exported("safetensors")
+        code = ("import sys, torch, safetensors_io\n"
+                "read = torch.load(sys.argv[1], weights_only=True)\n"
+                "expected = safetensors_io.load(sys.argv[2])\n"
+                "assert list(read) and set(read) == set(expected)\n"
+                "assert all(torch.equal(read[name], expected[name]) for name in read)\n")
+        script = self.folder / "check_pth.py"
+        script.write_text(f"import sys\nsys.path.insert(0, {str(PARITY)!r})\n" + code)
+        self.parity(script, out, weights)
+
+    # Weights that come from elsewhere.
+
+    def test_inspect_shows_what_a_file_holds(self):
+        done = mcci("inspect", FIXTURES / "pth" / "checkpoint.pth")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for text in ("format      pytorch", "tensors     16", "optimizer", "args.lr", "transposed", "[6,4]", "bfloat16"):
+            self.assertIn(text, done.stdout)
+        out, _ = self.exported("pth")
+        found = json.loads(mcci("inspect", out, "--format", "json").stdout)
+        self.assertEqual((found["schema"], found["kind"], found["format"]), ("mcci.inspect/1", "weights", "pytorch"))
+        self.assertEqual(found["tensors"], sum(row["count"] for row in found["names"]))
+        self.assertEqual(mcci("inspect", out, "--all").stdout.count("conv1.weight"), 4)
+
+    def test_inspect_knows_the_files_of_mcci(self):
+        checkpoint = json.loads(mcci("inspect", self.run_folder / "checkpoint.safetensors", "--format", "json").stdout)
+        self.assertEqual((checkpoint["kind"], checkpoint["metadata"]["finished"]), ("checkpoint", True))
+        run = json.loads(mcci("inspect", self.run_folder, "--format", "json").stdout)
+        self.assertEqual((run["kind"], run["finished"], run["options"]["backbone"]), ("run", True, "resnet8"))
+        manifest = mcci("inspect", self.manifest)
+        self.assertEqual(manifest.returncode, 0, manifest.stderr)
+        self.assertRegex(manifest.stdout, r"poison +40\b")
+        self.assertIn("badnets", manifest.stdout)
+
+    def test_inspect_runs_nothing_and_says_what_is_wrong(self):
+        for name, texts in (("command.pth", ["posix.system"]), ("legacy.pth", ["legacy", "re-save it"]),
+                            ("program.pth", ["TorchScript"]), ("module.pth", ["state_dict()"])):
+            self.assertFails(mcci("inspect", FIXTURES / "pth" / name), 3, name, *texts)
+        self.assertFails(mcci("inspect", self.folder / "absent"), 4, "absent")
+        self.assertFails(mcci("inspect", self.data), 2, "no file of weights")
+        self.assertFails(mcci("inspect"), 2, "path")
+
+    def test_training_starts_from_weights(self):
+        weights, _ = self.exported("safetensors")
+        out = self.folder / "from-weights"
+        arguments = ["train", "--data", self.poisoned / "dataset", "--epochs", "1", "--weights", weights, *TRAIN]
+        done = mcci(*arguments, "--out", out, "--fine-tune", "linear-probe", "--average", "0.9", "--accumulate", "2",
+                    "--optimizer", "adamw", "--clip-norm", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("everything but the last layer", done.stderr)  # MCCI ends the backbone in an embedding
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual(len(config["weights_sha256"]), 64)
+        again = self.folder / "from-weights.safetensors"
+        self.assertEqual(mcci("export", out, "--out", again).returncode, 0)
+        names = json.loads(mcci("inspect", again, "--format", "json").stdout)["names"]
+        self.assertIn("fc.weight", [row["name"] for row in names])
+        # Another network's: nothing is made.
+        never = self.folder / "never"
+        self.assertFails(mcci(*arguments, "--out", never, "--width", "8"), 3, "do not fit", "as-safetensors")
+        self.assertFails(mcci(*arguments, "--out", never, "--weights", FIXTURES / "pth" / "command.pth"), 3, "posix.system")
+        self.assertFails(mcci(*arguments, "--out", never, "--average", "1"), 2, "average")
+        self.assertFalse(never.exists())
+
+    def test_transformer_trains_and_says_what_it_subtracts(self):
+        run, out = self.folder / "vit", self.folder / "vit.safetensors"
+        arguments = ["train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100",
+                     "--channels", "3", "--backbone", "vit_nano_patch4_32", "--width", "12", "--depth", "1",
+                     "--normalise", "--recompute", "--ain-width", "4", "--threads", "1"]
+        done = mcci(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(mcci("export", run, "--out", out, "--reference").returncode, 0)
+        description = json.loads((self.folder / "vit.json").read_text())
+        self.assertEqual((description["depth"], description["mean"]), (1, [0.5, 0.5, 0.5]))
 
     def test_demo_compares_and_goes_on_where_it_was(self):
         out = self.folder / "demo"
@@ -469,12 +568,17 @@ class Tool(unittest.TestCase):
 
     def test_help_names_defaults_and_exit_codes(self):
         self.assertIn("Exit codes", mcci("--help").stdout)
-        for command in ("poison", "train", "eval", "predict", "audit", "export", "report", "demo", "gallery", "bench"):
+        for command in ("poison", "train", "eval", "predict", "audit", "export", "inspect", "report", "demo", "gallery",
+                        "bench", "backbones"):
             done = mcci(command, "--help")
             self.assertEqual(done.returncode, 0, command)
             self.assertIn("Example: mcci " + command, done.stdout)
         self.assertIn("default: fast", mcci("train", "--help").stdout)
         self.assertIn("badnets", mcci("poison", "--list").stdout)
+        listed = mcci("backbones").stdout
+        self.assertIn("vit_base_patch16_clip_224", listed)
+        self.assertIn("mean 0.485 0.456 0.406", listed)
+        self.assertIn("torchvision", listed)
         self.assertFails(mcci(), 2)
         self.assertFails(mcci("trian"), 2)
 

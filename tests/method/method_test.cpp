@@ -160,6 +160,36 @@ TEST(Folding, EqualsPyTorchAndTheModelUnderTheFakeIndicator) {
   expect_close(parameters["fc.bias"], fixture["folded.fc.bias"], 1e-5, "fc.bias");
 }
 
+// Whatever its last linear layer is called and reads.
+TEST(Folding, HoldsForEveryFamilyOfBackbones) {
+  for (const std::string name :
+       {"resnet8", "efficientnet_b0", "tf_efficientnet_lite0", "convnext_tiny", "vit_nano_patch4_32",
+        "vit_base_patch16_clip_224", "vit_small_patch14_reg4_dinov2"}) {
+    MindControlOptions options;
+    options.backbone.name = name;
+    options.backbone.width = 12;
+    options.backbone.depth = 1;
+    options.backbone.image_size = 32;
+    options.backbone.normalise = true;
+    options.shape = {3, 32, 32};
+    options.num_classes = 5;
+    options.embedding = 16;
+    options.ain_width = 2;
+    torch::manual_seed(3);
+    MindControlModel model(options, Compute{});
+    model->eval();
+    const at::NoGradGuard no_grad;
+    model->clean_indicator.normal_();
+    const std::shared_ptr<Backbone> plain = fold(model);
+    const at::Tensor x = at::rand({3, 3, 32, 32});
+    const at::Tensor controlled = model->semantic_logits(model->semantic_embedding(x)) +
+                                  model->indicator_logits(model->clean_indicator);
+    expect_close(plain->forward(x), controlled, 1e-4, name);
+    EXPECT_EQ(plain->named_parameters()[plain->head_name() + ".weight"].size(0), 5) << name;
+    EXPECT_EQ(plain->mean(), model->sfrn->mean()) << name;
+  }
+}
+
 TEST(InferenceControl, CentreOfTheLeastSuspiciousHalfOfEveryClass) {
   // Class 0: embeddings 1, 3 (unsuspicious), 100, 200 (suspicious): mean 2. Class 1: 6, 50: the less
   // suspicious is 6.

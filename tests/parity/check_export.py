@@ -3,10 +3,13 @@
 
     tests/parity/check_export.py WEIGHTS.safetensors IO.safetensors [--arch resnet18] [--tolerance 1e-4]
 
-IO holds `input` [B,C,H,W], normalised as the model expects it, and `logits` [B,classes]. Exits 1, saying why, if
-they differ by more than the tolerance relative to the largest logit, or if the weights do not fit.
+IO holds `input` [B,C,H,W] in [0,1], which is normalised by mean and std of WEIGHTS.json, if there is one, and
+`logits` [B,classes]. Exits 1, saying why, if they differ by more than the tolerance relative to the largest logit, or if
+the weights do not fit.
 """
 import argparse
+import json
+import pathlib
 import sys
 
 import torch
@@ -32,8 +35,14 @@ def difference(weights_path, io_path, arch):
     model = build(arch, weights)
     model.load_state_dict(weights, strict=True)
     model.eval()
+    x = io["input"].float()
+    description = pathlib.Path(weights_path).with_suffix(".json")
+    if description.exists():
+        values = json.loads(description.read_text())
+        mean, std = (torch.tensor(values[key]).view(-1, 1, 1) for key in ("mean", "std"))
+        x = (x - mean) / std
     with torch.no_grad():
-        logits = model(io["input"].float())
+        logits = model(x)
     expected = io["logits"].float()
     if logits.shape != expected.shape:
         raise ValueError(f"the logits have the shape {list(logits.shape)}, not {list(expected.shape)}")

@@ -7,21 +7,12 @@ Needs Debian's python3-torch, python3-torchvision and python3-scipy. One functio
 tensors of the file of its name. Parameters and inputs are rounded to float16 before use, so that the file can
 hold them in half the space without changing the result.
 """
-import pathlib
-import sys
-
 import scipy.fft
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-import safetensors_io
-
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "fixtures"
-
-
-def half_exact(tensor):
-    return tensor.half().float()
+from fixtures import calibrate, half_exact, weights_of, write
 
 
 def settle_parameters(model):
@@ -33,21 +24,6 @@ def settle_parameters(model):
                 module.bias.add_(0.2 * torch.randn_like(module.bias))
         for parameter in model.parameters():
             parameter.copy_(half_exact(parameter))
-
-
-def calibrate(model, x, rounds=3):
-    """Lets the running statistics of batch norm see data, so that eval mode is neither trivial nor degenerate."""
-    model.train()
-    with torch.no_grad():
-        for _ in range(rounds):
-            model(x + 0.1 * torch.randn_like(x) * x.std())
-
-
-def weights_of(model, prefix="weights."):
-    """The state_dict: parameters as float16, which they equal exactly, buffers as they are."""
-    parameters = {name for name, _ in model.named_parameters()}
-    return {prefix + name: tensor.half() if name in parameters else tensor.clone()
-            for name, tensor in model.state_dict().items()}
 
 
 def gradients(model, loss, names):
@@ -226,23 +202,12 @@ def adam():
                                                            weight_decay=1e-4))
 
 
-FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd, adam)
+def adamw():
+    return three_steps(lambda parameters: torch.optim.AdamW(parameters, lr=0.01, betas=(0.9, 0.999), weight_decay=0.05))
 
 
-def main():
-    by_name = {fixture.__name__: fixture for fixture in FIXTURES}
-    names = sys.argv[1:] or list(by_name)
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        sys.exit(f"there is no fixture {', '.join(unknown)}; there are {', '.join(by_name)}")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    for name in names:
-        torch.manual_seed(2025)  # for each file alone, so that adding one changes no other
-        path = FOLDER / f"{name}.safetensors"
-        safetensors_io.save(path, {key: tensor.detach() for key, tensor in by_name[name]().items()})
-        print(f"{path.name}: {path.stat().st_size} bytes")
+FIXTURES = (dct, resnet8, resnet18_small, resnet18_imagenet, resnet50, ain, mcci_model, adadelta, sgd, adam, adamw)
 
 
 if __name__ == "__main__":
-    main()
+    write(FIXTURES)

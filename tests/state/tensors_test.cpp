@@ -14,6 +14,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/files.hpp"
+#include "tests/state/files.hpp"
 
 namespace mcci {
 namespace {
@@ -162,6 +163,17 @@ TEST_F(Safetensors, RefusesToWriteWhatTheFormatLacks) {
   EXPECT_THAT(save_error({}, {{"key", "\xc3"}}), HasSubstr("UTF-8"));
 }
 
+TEST_F(Safetensors, ShapesComeWithoutData) {
+  save_safetensors(path_, {{"a", at::ones({2, 3}, at::kHalf)}, {"b", at::zeros({}, at::kLong)}},
+                   {{"k", "v"}});
+  const TensorFile file = load_safetensors(path_, Content::shapes);
+  EXPECT_EQ(file.metadata.at("k"), "v");
+  EXPECT_TRUE(file.tensors[0].second.is_meta());
+  EXPECT_EQ(file.tensors[0].second.sizes(), (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(file.tensors[0].second.scalar_type(), at::kHalf);
+  EXPECT_EQ(file.tensors[1].second.dim(), 0);
+}
+
 TEST_F(Safetensors, FailedWriteIsAnIoError) {
   try {
     save_safetensors(path_ / "no" / "such.safetensors", {{"a", at::ones({1})}});
@@ -299,36 +311,11 @@ TEST_F(Safetensors, MutatedFilesNeverDoHarm) {
                    {{"format", "pt"}});
   const std::string whole = read_file(path_, 10'000);
   std::mt19937_64 random(2025);
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   const std::string tokens[] = {
       "{", "}", "[", "]", ",", "\"", ":", "0", "9", "-", "18446744073709551615", "1e9", "\\u0000"};
   int loaded = 0, refused = 0;
   for (int round = 0; round < 4000; ++round) {
-    std::string bytes = whole;
-    for (std::size_t changes = 1 + below(3); changes > 0; --changes) {
-      const std::size_t at = below(bytes.size());
-      switch (below(6)) {
-        case 0:
-          bytes[at] = static_cast<char>(random());
-          break;
-        case 1:
-          bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8)));
-          break;
-        case 2:
-          bytes.erase(at, 1 + below(8));
-          break;
-        case 3:
-          bytes.insert(at, tokens[below(std::size(tokens))]);
-          break;
-        case 4:
-          bytes.replace(at, 1, tokens[below(std::size(tokens))]);
-          break;
-        default:
-          bytes.insert(at, bytes.substr(below(bytes.size()), below(60)));
-          break;
-      }
-      if (bytes.empty()) bytes = whole;
-    }
+    const std::string bytes = test::mutated(whole, random, tokens);
     write_raw(bytes);
     try {
       std::size_t size = 0;

@@ -9,6 +9,8 @@
 
 #include "mcci/attacks/poisoned_dataset.hpp"
 #include "mcci/core/files.hpp"
+#include "mcci/state/module_state.hpp"
+#include "mcci/state/weights.hpp"
 #include "mcci/suite/audit.hpp"
 #include "mcci/suite/defenses.hpp"
 #include "mcci/suite/evaluation.hpp"
@@ -217,17 +219,73 @@ TEST_F(RunTest, TrainedRunOpensAsItWas) {
   }
   EXPECT_EQ(opened.training_set()->size(), 60);
 
-  export_run(opened, out / "model.safetensors", /*reference=*/true);
+  export_run(opened, out / "model.safetensors", "safetensors", /*reference=*/true);
   const TensorFile reference = load_safetensors(out / "model-reference.safetensors");
   EXPECT_EQ(reference.tensors.front().second.sizes(), (std::vector<std::int64_t>{8, 3, 8, 8}));
   test::expect_error(ErrorKind::usage, {"is there already"},
-                     [&] { export_run(opened, out / "model.safetensors", false); });
+                     [&] { export_run(opened, out / "model.safetensors", "safetensors", false); });
+
+  // Every format has the same logits in it; a format that is none is refused before anything is written.
+  const TensorList exported = load_safetensors(out / "model.safetensors").tensors;
+  for (const std::string& format : export_formats().names())
+    export_run(opened, out / ("as-" + format + ".file"), format, /*reference=*/false);
+  const WeightFile again = read_weights(out / "as-pth.file");
+  ASSERT_EQ(again.tensors.size(), exported.size());
+  for (std::size_t i = 0; i < exported.size(); ++i)
+    EXPECT_TRUE(at::equal(again.tensors[i].second, exported[i].second)) << exported[i].first;
+  EXPECT_THAT(test::content_of(out / "as-onnx.file"), HasSubstr("mcci.export/1"));
+  EXPECT_THAT(test::content_of(out / "as-torchscript.file"), HasSubstr("mcci.export/1"));
+  test::expect_error(ErrorKind::usage, {"torchscript"},
+                     [&] { export_run(opened, out / "never", "torch-script", false); });
+  EXPECT_FALSE(fs::exists(out / "never.json"));
 
   // The same options continue it, which is nothing to do; others are refused.
   EXPECT_TRUE(train_run(*config("mcci"), out, /*resume=*/true).finished);
   test::expect_error(ErrorKind::usage, {"not empty", "--resume"},
                      [&] { train_run(*config("mcci"), out, false); });
   test::expect_error(ErrorKind::usage, {"other options"}, [&] { train_run(*config("none"), out, true); });
+}
+
+// A run starts from what another one exported; the file's content belongs to its configuration.
+TEST_F(RunTest, StartsFromWeights) {
+  const fs::path first = folder_.path() / "first";
+  train_run(*config("none"), first, /*resume=*/false);
+  const fs::path file = folder_.path() / "weights.safetensors";
+  export_run(open_run(first), file, "safetensors", /*reference=*/false);
+
+  const auto starting = [&](const std::string& weights) {
+    auto made = config("none");
+    made->options.assign_text("weights", weights, Origin::command_line, "command line");
+    made->options.assign_text("fine-tune", "linear-probe", Origin::command_line, "command line");
+    return made;
+  };
+  const auto probe = starting(file.string());
+  const fs::path out = folder_.path() / "probe";
+  train_run(*probe, out, /*resume=*/false);
+  const TensorList before = load_safetensors(file).tensors;
+  const TensorList after = module_state(probe->method->module());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const bool is_head = before[i].first.rfind("fc.", 0) == 0;
+    EXPECT_EQ(at::equal(before[i].second, after[i].second), !is_head) << before[i].first;
+  }
+  EXPECT_EQ(read_json(RunFiles{out}.config())["weights_sha256"].get<std::string>().size(), 64U);
+
+  // Under another name it is the same run; with other content it is not.
+  fs::rename(file, folder_.path() / "renamed");
+  EXPECT_TRUE(train_run(*starting((folder_.path() / "renamed").string()), out, /*resume=*/true).finished);
+  TensorList other = before;
+  other[0].second = other[0].second + 1;
+  save_safetensors(file, other);
+  test::expect_error(ErrorKind::usage, {"other options"},
+                     [&] { train_run(*starting(file.string()), out, true); });
+
+  // What does not fit leaves no folder.
+  save_safetensors(file, {{"conv1.weight", at::zeros({1})}});
+  test::expect_error(ErrorKind::data, {"do not fit", file.string()},
+                     [&] { train_run(*starting(file.string()), folder_.path() / "never", false); });
+  test::expect_error(ErrorKind::io, {"absent"},
+                     [&] { train_run(*starting("absent"), folder_.path() / "never", false); });
+  EXPECT_FALSE(fs::exists(folder_.path() / "never"));
 }
 
 TEST_F(RunTest, SetWithOtherClassesIsRefused) {

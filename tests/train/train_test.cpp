@@ -77,6 +77,51 @@ TEST(Optimizer, AdamEqualsPyTorch) {
   expect_parity_over_three_steps("adam", options);
 }
 
+TEST(Optimizer, AdamwEqualsPyTorch) {
+  OptimizerOptions options;
+  options.optimizer = "adamw";
+  options.lr = 0.01;
+  options.momentum = 0.9;
+  options.weight_decay = 0.05;
+  expect_parity_over_three_steps("adamw", options);
+}
+
+TEST(Optimizer, ScalesAndDecayAreOfEachParameter) {
+  for (const std::string name : {"sgd", "adadelta", "adam", "adamw"}) {
+    OptimizerOptions options;
+    options.optimizer = name;
+    options.weight_decay = 0.1;
+    options.decay_vectors = false;
+    at::Tensor matrix = at::full({1, 1}, 2.0).requires_grad_();
+    at::Tensor vector = at::full({1}, 2.0).requires_grad_();
+    at::Tensor slow = at::full({1, 1}, 2.0).requires_grad_();
+    for (at::Tensor* parameter : {&matrix, &vector, &slow})
+      parameter->mutable_grad() = at::zeros_like(*parameter);
+    make_optimizer(options, {{"matrix", matrix}, {"vector", vector}, {"slow", slow}}, {1, 1, 0.25})
+        ->step(0.5);
+    const double moved = 2 - matrix.item<double>();
+    EXPECT_GT(moved, 1e-4) << name;
+    EXPECT_EQ(vector.item<double>(), 2) << name;
+    EXPECT_NEAR(2 - slow.item<double>(), 0.25 * moved, 1e-6) << name;
+  }
+}
+
+TEST(Optimizer, ClipsTheNormOfAllGradientsTogether) {
+  at::Tensor a = at::zeros({1}).requires_grad_(), b = at::zeros({2}).requires_grad_(), none = at::zeros({1});
+  const auto clip = [&](double largest) {
+    a.mutable_grad() = at::full({1}, 3.0);
+    b.mutable_grad() = at::tensor({0.0F, -4.0F});
+    clip_gradients({{"a", a}, {"b", b}, {"none", none}}, largest);
+  };
+  clip(1);  // 3, 4 -> 5
+  EXPECT_NEAR(a.grad().item<double>(), 0.6, 1e-6);
+  EXPECT_NEAR(b.grad()[1].item<double>(), -0.8, 1e-6);
+  clip(6);
+  EXPECT_EQ(a.grad().item<double>(), 3);
+  EXPECT_EQ(b.grad()[1].item<double>(), -4);
+  clip_gradients({{"none", none}}, 1);
+}
+
 TEST(Optimizer, AdamEqualsItsFormulaByHand) {
   OptimizerOptions options;
   options.optimizer = "adam";
@@ -139,6 +184,15 @@ TEST(Schedule, OneCycleRisesLinearlyAndFallsToZero) {
   EXPECT_GT(at(0), 0);
   EXPECT_GT(at(98), 0);
   EXPECT_LT(at(98), 1e-3);
+}
+
+TEST(Schedule, OneCycleEndsAtItsFloor) {
+  ScheduleOptions options;
+  options.warmup = 0.1;
+  options.lr_floor = 0.2;
+  EXPECT_NEAR(learning_rate(options, 1.0, {0, 998, 999}), 0.2, 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 1.0, {0, 99, 999}), 1.0);
+  EXPECT_NEAR(learning_rate(options, 1.0, {0, 549, 999}), 0.6, 1e-12);  // half way down
 }
 
 TEST(Schedule, RefusesMilestonesThatAreNoEpochs) {
@@ -254,44 +308,59 @@ class TrainerTest : public ::testing::Test {
     fs::remove_all(folder_);
   }
 
+  // Stops a run in one of its batches and resumes it.
+  void expect_resumable(const std::vector<int>& stops) {
+    Stateful whole;
+    whole.build(3, 4);
+    const RunState expected = train(whole, run_);
+    EXPECT_EQ(whole.steps, 20);
+
+    for (const int stop : stops) {
+      run_.checkpoint = folder_ / ("stop-" + std::to_string(stop));
+      run_.resume = false;
+      Stateful stopped;
+      stopped.build(3, 4);
+      stopped.stop_after = stop;
+      EXPECT_THROW(train(stopped, run_), Error) << stop;
+      set_interrupt_requested(false);
+
+      run_.resume = true;
+      Stateful resumed;
+      resumed.build(99, 4);  // the weights must come from the checkpoint
+      const RunState state = train(resumed, run_);
+      EXPECT_EQ(resumed.steps, 20 - stopped.steps);
+      const TensorList a = module_state(whole.module());
+      const TensorList b = module_state(resumed.module());
+      for (std::size_t i = 0; i < a.size(); ++i)
+        EXPECT_TRUE(at::equal(a[i].second, b[i].second)) << stop << a[i].first;
+      ASSERT_EQ(state.history.size(), expected.history.size());
+      for (std::size_t e = 0; e < expected.history.size(); ++e) {
+        for (const std::string key : {"phase", "loss", "train_accuracy", "lr"}) {
+          EXPECT_EQ(state.history[e][key], expected.history[e][key])
+              << "stopped at " << stop << ", epoch " << e << ", " << key;
+        }
+      }
+    }
+  }
+
   fs::path folder_ = fs::temp_directory_path() / ("mcci-train-" + std::to_string(::getpid()));
   TrainingRun run_;
 };
 
-// 70 samples in batches of 16: five steps per epoch, ten per phase, twenty in all. Stopped anywhere, at the
+// 70 samples in batches of 16: five batches per epoch, ten per phase, twenty in all. Stopped anywhere, at the
 // edges of epochs and phases too, a resumed run ends with the same bits.
-TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) {
-  Stateful whole;
-  whole.build(3, 4);
-  const RunState expected = train(whole, run_);
-  EXPECT_EQ(whole.steps, 20);
+TEST_F(TrainerTest, ResumedRunEqualsUninterruptedOne) { expect_resumable({1, 3, 5, 6, 10, 11, 14, 15, 19}); }
 
-  for (const int stop : {1, 3, 5, 6, 10, 11, 14, 15, 19}) {
-    run_.checkpoint = folder_ / ("stop-" + std::to_string(stop));
-    run_.resume = false;
-    Stateful stopped;
-    stopped.build(3, 4);
-    stopped.stop_after = stop;
-    EXPECT_THROW(train(stopped, run_), Error) << stop;
-    set_interrupt_requested(false);
+TEST_F(TrainerTest, ResumedRunWithAnAverageEqualsUninterruptedOne) {
+  run_.options.optimizer.average = 0.9;
+  run_.options.optimizer.clip_norm = 0.5;
+  expect_resumable({1, 5, 6, 10, 11, 19});
+}
 
-    run_.resume = true;
-    Stateful resumed;
-    resumed.build(99, 4);  // the weights must come from the checkpoint
-    const RunState state = train(resumed, run_);
-    EXPECT_EQ(resumed.steps, 20 - stop);
-    const TensorList a = module_state(whole.module());
-    const TensorList b = module_state(resumed.module());
-    for (std::size_t i = 0; i < a.size(); ++i)
-      EXPECT_TRUE(at::equal(a[i].second, b[i].second)) << stop << a[i].first;
-    ASSERT_EQ(state.history.size(), expected.history.size());
-    for (std::size_t e = 0; e < expected.history.size(); ++e) {
-      for (const std::string key : {"phase", "loss", "train_accuracy", "lr"}) {
-        EXPECT_EQ(state.history[e][key], expected.history[e][key])
-            << "stopped at " << stop << ", epoch " << e << ", " << key;
-      }
-    }
-  }
+// Gradients of the batches 1 and 2, 3 and 4, and 5 are added up: it stops after the second of two.
+TEST_F(TrainerTest, ResumedRunThatAccumulatesEqualsUninterruptedOne) {
+  run_.options.optimizer.accumulate = 2;
+  expect_resumable({1, 2, 3, 5, 6, 10, 11});
 }
 
 TEST_F(TrainerTest, DrawsAPhaseFromItsPool) {
