@@ -1,15 +1,24 @@
 #include "mcci/method/contradiction.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
 namespace mcci {
 namespace {
 
-constexpr double confirming = 0.8;  // share of the keyholes that see what the label says
-constexpr double sure = 2;          // log odds from which on a witness is sure
-constexpr double least_marked = 10;
+constexpr double confirming = 0.8;    // share of the keyholes that see what the label says
+constexpr double sure = 2;            // log odds from which on a witness is sure
+constexpr double least = 10;          // samples
+constexpr double outlier_factor = 6;  // times the median of the labels
+constexpr double least_spread = 3;    // effective number of meanings under one label
+
+// exp(entropy) of the counts.
+double effective_number(const torch::Tensor& counts) {
+  const torch::Tensor p = counts.to(torch::kDouble) / counts.sum().clamp_min(1).to(torch::kDouble);
+  return std::exp(-(p * p.clamp_min(1e-12).log()).sum().item<double>());
+}
 
 }  // namespace
 
@@ -27,20 +36,28 @@ Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor&
   return result;
 }
 
-Marks marks(const Contradiction& contradiction, const torch::Tensor& labels, const torch::Tensor& evidence,
-            double share) {
+Marks marks(const Contradiction& contradiction, const torch::Tensor& labels, std::int64_t num_classes,
+            const torch::Tensor& evidence, double share) {
   const torch::Tensor bears = contradiction.contradicted.logical_and(evidence.gt(sure));
   Marks result;
   result.marked = torch::zeros_like(bears);
-  const std::int64_t classes = labels.numel() == 0 ? 0 : labels.max().item<std::int64_t>() + 1;
-  for (std::int64_t label = 0; label < classes; ++label) {
-    const torch::Tensor of_label = labels.eq(label);
-    const torch::Tensor marked = bears.logical_and(of_label);
-    const double count = marked.sum().item<double>();
-    const double contradicted = contradiction.contradicted.logical_and(of_label).sum().item<double>();
-    if (count < std::max(least_marked, share * contradicted)) continue;
+  const torch::Tensor counts =
+      labels.masked_select(contradiction.contradicted).bincount({}, num_classes).to(torch::kDouble);
+  const double usual = outlier_factor * counts.median().item<double>() + least;
+  const double spread = std::min(least_spread, static_cast<double>(num_classes - 1) / 2);
+  for (std::int64_t label = 0; label < num_classes; ++label) {
+    const double count = counts[label].item<double>();
+    const torch::Tensor contradicted = contradiction.contradicted.logical_and(labels.eq(label));
+    const torch::Tensor marked = bears.logical_and(contradicted);
+    if (marked.sum().item<double>() >= std::max(least, share * count)) {
+      result.marked.logical_or_(marked);
+    } else if (count >= usual &&
+               effective_number(contradiction.meaning.masked_select(contradicted).bincount()) >= spread) {
+      result.marked.logical_or_(contradicted);
+    } else {
+      continue;
+    }
     result.attacked_labels.push_back(label);
-    result.marked.logical_or_(marked);
   }
   return result;
 }

@@ -19,7 +19,7 @@ struct Contradiction {
 // images bears the attacker's label, an honest keyhole gives it a tenth.
 Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor& labels, double confidence);
 
-// Contradicted samples that bear the mark of an attack.
+// Contradicted samples that an attack explains.
 struct Marks {
   std::vector<std::int64_t> attacked_labels;  // in order
   torch::Tensor marked;  // [N] bool: contradicted samples of these labels that bear the mark
@@ -31,7 +31,12 @@ struct Marks {
 // of it (Witnesses). A contradicted sample bears the mark if the evidence is above 2 nats; a label is
 // attacked if `share` of what contradicts it does, and at least ten samples. This needs neither that one
 // label alone is attacked, nor that few are, nor how they are relabelled.
-Marks marks(const Contradiction& contradiction, const torch::Tensor& labels, const torch::Tensor& evidence,
-            double share);
+//
+// A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: mistakes concern
+// neighbours, a shirt is taken for a coat, while an attack on one label brings images of all classes under
+// it. So a label is also attacked if six times as many samples contradict it as the median label, and mean at
+// least three different classes (effective number); then all of them count as marked.
+Marks marks(const Contradiction& contradiction, const torch::Tensor& labels, std::int64_t num_classes,
+            const torch::Tensor& evidence, double share);
 
 }  // namespace mcci

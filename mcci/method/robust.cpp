@@ -25,6 +25,7 @@ namespace F = torch::nn::functional;
 constexpr std::int64_t batch_images = 500;
 constexpr double evidence_limit = 6;  // of the AIN alone, in nats: it is sure of more than it can know
 constexpr double out_of_question = -20;
+constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 4000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 2000;
 
@@ -150,7 +151,7 @@ class RobustMcci : public Defense {
       if (epoch == 0) {
         hold_out(data);
       } else {
-        update_posterior(data);
+        update_posterior(data, epoch);
       }
     }
   }
@@ -249,7 +250,6 @@ class RobustMcci : public Defense {
     return {{"contradicted", &contradiction_.contradicted},
             {"confirmed", &contradiction_.confirmed},
             {"meaning", &contradiction_.meaning},
-            {"doubted", &doubted_},
             {"witness", &witness_},
             {"accused", &accused_},
             {"examples", &examples_},
@@ -286,7 +286,7 @@ class RobustMcci : public Defense {
     const torch::Tensor labels = data->labels();
     const torch::Device device = problem_.compute.device;
     contradiction_ = contradictions(opinions, labels, options_.keyhole_confidence);
-    doubted_ = opinions.mean(0).gather(1, labels.unsqueeze(1)).squeeze(1).lt(0.5).to(device);
+    meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
     accuse(contradiction_.contradicted, contradiction_.confirmed);
   }
@@ -318,7 +318,7 @@ class RobustMcci : public Defense {
     const torch::Tensor labels = data->labels();
     const Contradiction contradiction{contradiction_.contradicted.cpu(), contradiction_.confirmed.cpu(),
                                       contradiction_.meaning.cpu()};
-    const Marks found = marks(contradiction, labels, evidence_.cpu(), marked_share);
+    const Marks found = marks(contradiction, labels, data->num_classes(), evidence_.cpu(), marked_share);
     model_->attacked.zero_();
     for (const std::int64_t label : found.attacked_labels) model_->attacked[label] = 1;
     const torch::Tensor marked = found.marked.nonzero().squeeze(1);
@@ -371,7 +371,8 @@ class RobustMcci : public Defense {
     model_->clean_indicator.copy_(clean_sum / std::max(1.0, static_cast<double>(data->size()) - attacked));
   }
 
-  // Before the SFRN has an opinion: whatever may be attacked stays out of its first epoch.
+  // Before the SFRN has an opinion, that of the keyholes stands in for it: whatever may be attacked stays out
+  // of the first epoch.
   void hold_out(const DatasetPtr& data) {
     const torch::Tensor labels = data->labels().to(problem_.compute.device);
     taught_ = labels;
@@ -381,9 +382,7 @@ class RobustMcci : public Defense {
     hear(data);
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     find_attack(data, options_.marked_share / 6);
-    const torch::Tensor of_attacked_label = model_->attacked.index_select(0, labels).gt(0);
-    const torch::Tensor held =
-        of_attacked_label.logical_and(evidence_.gt(prior_log_odds()).logical_or(doubted_));
+    const torch::Tensor held = posterior_log_odds(evidence_, meant_, labels).gt(surely_clean);
     weight_ = held.logical_not().to(torch::kFloat);
     log_info("left out of the first epoch: " + std::to_string(held.sum().item<std::int64_t>()) + " images");
   }
@@ -391,7 +390,7 @@ class RobustMcci : public Defense {
   // Once the SFRN has an opinion: attacked samples are argued against, or given the label that the SFRN is
   // sure of; what remains in doubt is left out. The opinion is averaged over the epochs, half of it the
   // latest: what the SFRN once knew of a sample it does not forget at once.
-  void update_posterior(const DatasetPtr& data) {
+  void update_posterior(const DatasetPtr& data, std::int64_t epoch) {
     if (!attack_found()) return;
     model_->eval();
     std::vector<torch::Tensor> parts;
@@ -399,7 +398,7 @@ class RobustMcci : public Defense {
       parts.push_back(model_->semantic_logits(place(batch.images, problem_.compute)).softmax(1));
     });
     const torch::Tensor now = torch::cat(parts);
-    meant_ = meant_.defined() ? 0.5 * (meant_ + now) : now;
+    meant_ = epoch > 1 ? 0.5 * (meant_ + now) : now;
     const torch::Tensor labels = data->labels().to(problem_.compute.device);
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
     const auto [confidence, meaning] = meant_.max(1);
@@ -408,7 +407,7 @@ class RobustMcci : public Defense {
     const torch::Tensor recovered = mislabelled.logical_and(confidence.gt(options_.recovery_confidence));
     rejected_ = mislabelled.to(torch::kFloat);
     taught_ = torch::where(recovered, meaning, labels);
-    weight_ = odds.le(-1).logical_or(recovered).to(torch::kFloat);
+    weight_ = odds.le(surely_clean).logical_or(recovered).to(torch::kFloat);
     log_info("held to be attacked: " + std::to_string(attacked.sum().item<std::int64_t>()) + " of " +
              std::to_string(data->size()) +
              " images; labels recovered: " + std::to_string(recovered.sum().item<std::int64_t>()));
@@ -419,14 +418,13 @@ class RobustMcci : public Defense {
   RobustModel model_{nullptr};
   // Of each training sample, on the device.
   Contradiction contradiction_;  // where the keyholes contradict its label
-  torch::Tensor doubted_;        // [N] bool: the keyholes do not see what its label says
   torch::Tensor witness_;        // [N] int64: the witness that learns from it
   torch::Tensor accused_;        // [N] float32: 1 where the witnesses learn that it is attacked
   torch::Tensor evidence_;       // [N] float32: what the other witness says, log odds
   torch::Tensor taught_;         // [N] int64: the label that the SFRN is taught
   torch::Tensor weight_;         // [N] float32: how much of it
   torch::Tensor rejected_;       // [N] float32: is the recorded label argued against?
-  torch::Tensor meant_;          // [N, C] float32: the SFRN's opinion, averaged; undefined at first
+  torch::Tensor meant_;          // [N, C] float32: the keyholes' opinion, then the SFRN's, averaged
   torch::Tensor examples_;       // [M] int64, on the CPU: what the witnesses learn from, with repeats
 };
 

@@ -86,7 +86,7 @@ struct Opinions {
     }
   }
   Contradiction found() const { return contradictions(of_keyholes, labels, 0.7); }
-  Marks found_marks(double share = 0.33) const { return marks(found(), labels, evidence, share); }
+  Marks found_marks(double share = 0.33) const { return marks(found(), labels, 5, evidence, share); }
 };
 
 TEST(Contradictions, TakeTheWordOfOneKeyholeThatIsSure) {
@@ -118,6 +118,7 @@ TEST(Contradictions, MeanWhatTheSurestContradictionSays) {
 
 TEST(MarksTest, NameALabelWhoseContradictionsBearThem) {
   Opinions opinions;
+  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, 10, 0);
   opinions.attack(2, 40, 30);
   opinions.attack(4, 40, 13);  // less than a third
   const Marks found = opinions.found_marks();
@@ -128,11 +129,21 @@ TEST(MarksTest, NameALabelWhoseContradictionsBearThem) {
   EXPECT_THAT(opinions.found_marks(0.3).attacked_labels, ElementsAre(2, 4));
 }
 
-TEST(MarksTest, ExcuseMistakesHoweverMany) {
+TEST(MarksTest, ExcuseConfusionWithANeighbourHoweverFrequent) {
   Opinions opinions;
-  opinions.attack(2, 150, 0);
+  for (std::int64_t i = 0; i < 150; ++i) opinions.contradict(2, i, i % 5, 3, 0.92);
   EXPECT_THAT(opinions.found_marks().attacked_labels, IsEmpty());
   EXPECT_FALSE(opinions.found_marks().marked.any().item<bool>());
+}
+
+TEST(MarksTest, ExcuseMistakesThatAllLabelsSuffer) {
+  Opinions opinions;
+  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, label == 2 ? 120 : 20, 0);
+  EXPECT_THAT(opinions.found_marks().attacked_labels, IsEmpty());
+  opinions.attack(2, 130, 0);  // six times the median, and ten: numbers speak without a mark
+  const Marks found = opinions.found_marks();
+  EXPECT_THAT(found.attacked_labels, ElementsAre(2));
+  EXPECT_EQ(found.marked.sum().item<std::int64_t>(), 130);
 }
 
 TEST(MarksTest, NeedTenSamples) {
