@@ -13,10 +13,10 @@
 #include "mcci/method/attack_indication_network.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
-#include "mcci/method/sample_state.hpp"
 #include "mcci/method/spectrum.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
+#include "mcci/train/sample_state.hpp"
 
 namespace mcci {
 namespace {

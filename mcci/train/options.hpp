@@ -26,6 +26,14 @@ struct ScheduleOptions {
   std::vector<std::int64_t> milestone_epochs() const;  // Errors: usage if one is no positive integer
 };
 
+// Images known to be clean, for defenses that need some.
+struct CleanDataOptions {
+  std::string clean_data;
+  double clean_share = 1;
+  std::int64_t clean_per_class = 0;
+  void declare(OptionSet& set);
+};
+
 // What a run of training is, apart from the defense's own options.
 struct TrainOptions {
   std::int64_t epochs = 10;
