@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "mcci/data/loader.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -11,30 +11,17 @@ namespace {
 constexpr std::int64_t batch_images = 500;
 constexpr int refinements = 3;
 
-// embed(images) of every image, in evaluation mode.
-template <class Embed>
-torch::Tensor of_every_sample(MindControlModel& model, const DatasetPtr& data, const Compute& compute,
-                              Embed embed) {
-  const torch::NoGradGuard no_grad;
-  model->eval();
-  std::vector<torch::Tensor> embeddings;
-  for_each_batch(data, batch_images, [&](const Batch& batch) {
-    embeddings.push_back(embed(place(batch.images, compute)).cpu());
-  });
-  return torch::cat(embeddings);
-}
-
 }  // namespace
 
 torch::Tensor semantic_embeddings(MindControlModel model, const DatasetPtr& data, const Compute& compute) {
-  return of_every_sample(model, data, compute,
-                         [&](const torch::Tensor& x) { return model->semantic_embedding(x); });
+  model->eval();
+  return of_every_sample(data, compute, [&](const torch::Tensor& x) { return model->semantic_embedding(x); });
 }
 
 torch::Tensor indicator_embeddings(MindControlModel model, const DatasetPtr& data, const Compute& compute) {
-  return of_every_sample(model, data, compute, [&](const torch::Tensor& x) {
-    return model->indicator_embedding(model->spectrum(x));
-  });
+  model->eval();
+  return of_every_sample(
+      data, compute, [&](const torch::Tensor& x) { return model->indicator_embedding(model->spectrum(x)); });
 }
 
 torch::Tensor least_suspicious_centre(const torch::Tensor& indicator, const torch::Tensor& labels,

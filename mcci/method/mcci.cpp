@@ -12,8 +12,8 @@
 #include "mcci/method/inference_control.hpp"
 #include "mcci/method/intervention.hpp"
 #include "mcci/method/mind_control_model.hpp"
-#include "mcci/method/sample_state.hpp"
 #include "mcci/train/recipes.hpp"
+#include "mcci/train/sample_state.hpp"
 
 namespace mcci {
 namespace {

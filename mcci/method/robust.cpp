@@ -11,11 +11,11 @@
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
-#include "mcci/method/sample_state.hpp"
 #include "mcci/method/spectrum.hpp"
 #include "mcci/method/witnesses.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
+#include "mcci/train/sample_state.hpp"
 
 namespace mcci {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 namespace mcci::report {
@@ -9,6 +10,7 @@ namespace {
 
 constexpr const char* clean_set = "none";
 constexpr const char* undefended_name = "none";
+constexpr const char* assumption_mark = " ‡";
 
 // A name, and what tells it from another of that name.
 struct Label {
@@ -97,6 +99,15 @@ Comparison compare_alike(const std::vector<const Row*>& rows) {
   comparison.attacks = texts_of(attacks);
   comparison.defenses = texts_of(defenses);
   comparison.undefended = undefended_of(defenses);
+  comparison.assumes.resize(defenses.size());
+  for (const Row* row : rows) {
+    if (!row->first().assumes.empty()) {
+      comparison.assumes[place_of(defenses, defense_of(*row))] = row->first().assumes;
+    }
+  }
+  for (std::size_t defense = 0; defense < defenses.size(); ++defense) {
+    if (!comparison.assumes[defense].empty()) comparison.defenses[defense] += assumption_mark;
+  }
   return comparison;
 }
 
@@ -130,6 +141,18 @@ std::size_t Comparison::series(std::size_t defense) const {
   }
   if (defense == first_undefended) return 0;
   return defense < first_undefended ? defense + 1 : defense;
+}
+
+std::string assumption_note(const Comparison& comparison) {
+  std::string list;
+  for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+    if (comparison.assumes[defense].empty()) continue;
+    const std::string& marked = comparison.defenses[defense];
+    list += (list.empty() ? "" : "; ") +
+            marked.substr(0, marked.size() - std::string_view(assumption_mark).size()) + ": " +
+            comparison.assumes[defense];
+  }
+  return list.empty() ? "" : "‡ given more than the training set: " + list;
 }
 
 std::vector<Comparison> compare(const std::vector<Row>& rows) {

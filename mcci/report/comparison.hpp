@@ -14,7 +14,8 @@ namespace mcci::report {
 using FigureOf = std::function<std::optional<double>(const Cell&)>;
 
 // One data set and one network. Names are in order of first appearance; a preset is part of a name where two
-// presets of one attack or defense were run.
+// presets of one attack or defense were run, and a defense that was given more than the training set is
+// marked.
 struct Comparison {
   // At one rate, [attacks x defenses] row by row; null where nothing was run. Where an attack implanted for
   // some seeds only, it is the row of those.
@@ -25,6 +26,7 @@ struct Comparison {
 
   std::string dataset, model;
   std::vector<std::string> attacks, defenses;
+  std::vector<std::string> assumes;  // what each defense was given; empty: the training set alone
   std::vector<std::optional<std::size_t>> undefended;  // what each defense is measured against, if it was run
   std::vector<const Row*> clean;  // [defenses], of the clean set; null where none was run
   std::vector<Grid> grids;        // by rate; without one last
@@ -37,6 +39,10 @@ struct Comparison {
   // The colour and mark of a defense in charts: 0 is the first undefended model's.
   std::size_t series(std::size_t defense) const;
 };
+
+// What the marked defenses were given: "‡ given more than the training set: a: 100 clean images"; empty if
+// none is marked.
+std::string assumption_note(const Comparison& comparison);
 
 // In order of first appearance. Rows of attack `none` are the clean set's.
 std::vector<Comparison> compare(const std::vector<Row>& rows);

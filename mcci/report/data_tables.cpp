@@ -59,6 +59,7 @@ std::string csv_line(const Cell& cell) {
   line.add(cell.model);
   line.add(cell.defense);
   line.add(cell.preset);
+  line.add(cell.assumes);
   line.add(std::to_string(cell.seed));
   for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa, &Cell::pa_over_oracle, &Cell::oracle_pa,
                             &Cell::der, &Cell::auroc}) {
@@ -82,7 +83,7 @@ std::string csv_line(const Cell& cell) {
 }
 
 constexpr const char* csv_head =
-    "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,seed,ca,asr,pa,"
+    "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,assumes,seed,ca,asr,pa,"
     "pa_over_oracle,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,implanted,"
     "seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_pa_hits,"
     "oracle_pa_total,error,id\r\n";
@@ -158,6 +159,7 @@ std::string latex_table(const Comparison& comparison) {
               return latex_fields(comparison.clean[defense]);
             });
   }
+  const std::string note = report::assumption_note(comparison);
   std::string rate;
   if (comparison.grids.size() == 1 && comparison.grids.front().rate) {
     rate = ", " + report::latex(report::share_text(comparison.grids.front().rate)) + " poisoned";
@@ -165,10 +167,10 @@ std::string latex_table(const Comparison& comparison) {
   return "\\begin{table}\n\\centering\n\\caption{" + report::latex(comparison.dataset) + ", " +
          report::latex(comparison.model) + rate +
          ": CA, ASR and PA in percent, mean $\\pm$ standard deviation over seeds (last line: over attacks). "
-         "$^\\dagger$: did not implant, left out of the mean over attacks.}\n"
-         "\\begin{tabular}{" +
-         columns + "}\n  \\toprule\n  " + names + " \\\\\n " + rules + "\n  attack" + figures + " \\\\\n" +
-         body + "  \\bottomrule\n\\end{tabular}\n\\end{table}\n";
+         "$^\\dagger$: did not implant, left out of the mean over attacks." +
+         (note.empty() ? "" : " " + report::latex(note) + ".") + "}\n\\begin{tabular}{" + columns +
+         "}\n  \\toprule\n  " + names + " \\\\\n " + rules + "\n  attack" + figures + " \\\\\n" + body +
+         "  \\bottomrule\n\\end{tabular}\n\\end{table}\n";
 }
 
 }  // namespace

@@ -96,6 +96,7 @@ std::string defense_detail(const Row& row) {
   std::string detail;
   append_listed(detail, row.first().preset);
   append_listed(detail, row.distinction);
+  if (!row.first().assumes.empty()) append_listed(detail, "given " + row.first().assumes);
   return detail;
 }
 
@@ -194,13 +195,18 @@ std::string plain(std::string_view text) {
 }
 
 std::string latex(std::string_view text) {
-  constexpr std::string_view no_break_space = "\u00a0";
+  constexpr std::string_view no_break_space = "\u00a0", double_dagger = "\u2021";
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char letter = text[i];
     if (text.compare(i, no_break_space.size(), no_break_space) == 0) {
       result += '~';
       ++i;
+      continue;
+    }
+    if (text.compare(i, double_dagger.size(), double_dagger) == 0) {
+      result += "$^\\ddagger$";
+      i += double_dagger.size() - 1;
       continue;
     }
     if (is_control(static_cast<unsigned char>(letter))) {

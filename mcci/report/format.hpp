@@ -30,7 +30,7 @@ std::string memory_text(const std::optional<double>& mib);       // "812 MiB", "
 
 // What stands, smaller, behind the name of an attack or a defense; empty if there is nothing to say.
 std::string attack_detail(const Row& row);   // "all-to-one, 10 % of the set, did not implant"
-std::string defense_detail(const Row& row);  // the preset and the row's distinction
+std::string defense_detail(const Row& row);  // the preset, the row's distinction and what it was given
 // Which cells have no model, "failed: seeds 1, 3"; empty if all have.
 std::string error_detail(const Row& row);
 // The images behind a figure, "10,000", or "9,000 to 10,000" where cells differ; empty if no cell says.

@@ -225,7 +225,12 @@ std::string comparison_section(const std::vector<Comparison>& comparisons) {
                            [&](const Metric& metric) { return any_figure(comparison, metric.figure); });
       });
   if (!several_attacks) return "";
-  return section("Attacks and defenses", heat_maps(comparisons) + average_table(comparisons));
+  std::string notes;
+  for (const Comparison& comparison : comparisons) {
+    const std::string note = assumption_note(comparison);
+    if (!note.empty()) notes += "<p class=\"caption\">" + html(note) + ".</p>\n";
+  }
+  return section("Attacks and defenses", heat_maps(comparisons) + average_table(comparisons) + notes);
 }
 
 std::string rate_section(const std::vector<Comparison>& comparisons) {

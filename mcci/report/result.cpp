@@ -208,6 +208,7 @@ Cell parse_cell(const Object& object) {
   cell.model = object.text("model");
   cell.defense = object.text("defense");
   cell.preset = object.optional_text("preset");
+  cell.assumes = object.optional_text("assumes");
   cell.rate = share(object, "rate");
   cell.rate_of_target_class = share(object, "rate_of_target_class");
   cell.seed = object.integer("seed", 0);

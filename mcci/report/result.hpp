@@ -32,6 +32,7 @@ struct Detected {
 struct Cell {
   std::string id, error;
   std::string dataset, attack, attack_preset, model, defense, preset;
+  std::string assumes;  // what the defense was given besides the training set; empty: nothing
   std::optional<double> rate, rate_of_target_class;  // [0,1]
   std::int64_t seed = 0;
   std::optional<double> ca, asr, pa;  // percent in [0,100]

@@ -253,6 +253,9 @@ std::string markdown_comparison(const std::vector<Json>& results) {
                  (grid.rate ? ", " + report::share_text(grid.rate) + " poisoned" : "") + "\n\n" +
                  markdown_grid(comparison, grid) + "\n";
     }
+    if (const std::string note = report::assumption_note(comparison); !note.empty()) {
+      content += report::markdown(note) + ".\n\n";
+    }
   }
   if (content.empty()) return "";
   return "## Attacks and defenses\n\nCA / ASR / PA in percent, means over the seeds. †: the attack did not "

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
@@ -14,13 +15,17 @@ namespace mcci {
 
 // What a trained model has to say about each sample of its training set.
 struct Audit {
-  at::Tensor suspicion;  // [N] float32: log p(y | own indicator) - log p(y | fake indicator)
-  at::Tensor suggested;  // [N] int64: the class under the fake indicator
+  at::Tensor suspicion;  // [N] float32, as the defense defines it
+  std::string meaning;   // what the suspicion is
+  at::Tensor suggested;  // [N] int64: the class that the model deploys
   at::Tensor order;      // [N] int64: positions, most suspicious first
   double threshold = 0;  // from which a sample is flagged
 };
 
-// Errors: usage if the model has no indicator.
+// Whether it has anything to say.
+bool can_audit(const Defense& model);
+
+// Errors: usage if it has not.
 Audit audit(Defense& model, const DatasetPtr& training_set, const Compute& compute);
 
 // path,label,suspicion,suggested_label with class names; most suspicious first. Written atomically.

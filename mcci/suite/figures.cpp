@@ -49,7 +49,8 @@ std::vector<std::int64_t> choose_examples(const Dataset& test, const Attack* att
   return chosen;
 }
 
-Json histogram(const at::Tensor& suspicion, const Manifest* truth, const std::string& subject) {
+Json histogram(const at::Tensor& suspicion, const std::string& meaning, const Manifest* truth,
+               const std::string& subject) {
   const double low = suspicion.min().item<double>();
   const double high = std::max(suspicion.max().item<double>(), low + 1e-6);
   Json edges = Json::array();
@@ -71,7 +72,7 @@ Json histogram(const at::Tensor& suspicion, const Manifest* truth, const std::st
     all.push_back(series("poisoned", suspicion.masked_select(poisoned)));
   }
   return {{"title", "Suspicion of the training images" + (subject.empty() ? "" : ": " + subject)},
-          {"x_label", "log p(label | own indicator) - log p(label | fake indicator)"},
+          {"x_label", meaning},
           {"edges", edges},
           {"series", all}};
 }
@@ -243,7 +244,7 @@ void Figures::add_audit(const Audit& audit, const DatasetPtr& training_set, cons
          {"suggested_label", class_name(audit.suggested[i])},
          {"poisoned", truth == nullptr ? Json(nullptr) : Json(poisoned[i].item<bool>())}});
   }
-  json_["histograms"].push_back(histogram(audit.suspicion, truth, subject));
+  json_["histograms"].push_back(histogram(audit.suspicion, audit.meaning, truth, subject));
 }
 
 void Figures::add_embedding(const std::string& subject, Defense& model, const Attack& attack,

@@ -40,6 +40,7 @@ Json new_cell() {
           {"model", ""},
           {"defense", ""},
           {"preset", ""},
+          {"assumes", ""},
           {"seed", 0},
           {"ca", nullptr},
           {"asr", nullptr},

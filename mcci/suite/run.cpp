@@ -5,6 +5,7 @@
 
 #include "mcci/core/hash.hpp"
 #include "mcci/core/log.hpp"
+#include "mcci/data/compose.hpp"
 #include "mcci/nn/backbone.hpp"
 #include "mcci/runtime/environment.hpp"
 #include "mcci/state/weights.hpp"
@@ -34,17 +35,65 @@ Problem problem_of(const RunConfig& config, const ImageShape& shape, std::int64_
   return problem;
 }
 
+// Another data set, with images as a model of `shape` and `classes` takes them.
+DatasetPtr open_matching(const RunConfig& config, const ImageShape& shape,
+                         const std::vector<std::string>& classes, const std::string& source, Split split) {
+  DatasetOptions options = config.dataset;
+  if (source != config.data) {
+    options.format = "auto";
+    options.image_size = 0;
+    options = with_alias_options(source, options);
+  }
+  options.channels = shape.channels;
+  options.image_size = shape.height == shape.width ? shape.height : 0;
+  const DatasetPtr data = open_dataset(source, split, options);
+  if (data->shape() != shape) {
+    throw Error(ErrorKind::usage, "its images have another size than those of the training set", source);
+  }
+  if (data->classes() != classes) {
+    throw Error(ErrorKind::usage,
+                "its " + std::to_string(data->num_classes()) + " classes are not the model's " +
+                    std::to_string(classes.size()),
+                source, "class names and their order must be those of the training set");
+  }
+  return data;
+}
+
+// The images known to be clean that the defense is given; null: it assumes none.
+DatasetPtr open_clean_data(const RunConfig& config, const Dataset& training) {
+  const std::string assumed = config.method->assumes();
+  if (assumed.empty()) return nullptr;
+  const CleanDataOptions* options = config.method->clean_data();
+  if (options == nullptr) throw Error(ErrorKind::internal, "a defense assumes what it cannot be given");
+  if (options->clean_data.empty()) {
+    throw Error(ErrorKind::usage, "the defense '" + config.defense + "' needs " + assumed, "--clean-data",
+                "name a folder or an installed set, none of it from the test set");
+  }
+  const DatasetPtr all =
+      open_matching(config, training.shape(), training.classes(), options->clean_data, Split::train);
+  const auto seed = static_cast<std::uint64_t>(config.train.seed);
+  if (options->clean_per_class > 0) {
+    return subset(all, some_of_each_class(*all, options->clean_per_class, seed));
+  }
+  return options->clean_share < 1 ? subset(all, share_of_each_class(*all, options->clean_share, seed)) : all;
+}
+
+std::string_view bytes_of(const at::Tensor& contiguous) {
+  return {static_cast<const char*>(contiguous.data_ptr()), contiguous.nbytes()};
+}
+
 // What ties a checkpoint to its run: all options that change the result, the data, and what the weights to
-// start from hold, whatever they are called.
-std::string hash_of(const RunConfig& config, const Dataset& data, const std::string& weights_hash) {
+// start from hold, whatever they are called. `clean` may be null.
+std::string hash_of(const RunConfig& config, const Dataset& data, const Dataset* clean,
+                    const std::string& weights_hash) {
   Json options = config.options.to_json();
   options.erase("checkpoint-minutes");
   options.erase("workers");
-  options["weights"] = weights_hash;
   options.erase("recompute");
-  const at::Tensor labels = data.labels().contiguous();
-  const std::string_view bytes(static_cast<const char*>(labels.data_ptr()), labels.nbytes());
-  return sha256(options.dump() + sha256(bytes));
+  options["weights"] = weights_hash;
+  std::string text = options.dump() + sha256(bytes_of(data.labels().contiguous()));
+  if (clean != nullptr) text += sha256(bytes_of(clean->labels().contiguous()));
+  return sha256(text);
 }
 
 void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data,
@@ -68,13 +117,14 @@ Json peak_memory_mib() {
   return nullptr;
 }
 
-Json run_cell(const RunConfig& config, const Dataset& data, const RunState& state) {
+Json run_cell(const RunConfig& config, const Dataset& data, const Dataset* clean, const RunState& state) {
   Json cell = new_cell();
   cell["dataset"] = std::filesystem::path(config.data).filename().string();
   cell["model"] = config.backbone + (config.width > 0 ? "-w" + std::to_string(config.width) : "") +
                   (config.depth > 0 ? "-d" + std::to_string(config.depth) : "");
   cell["defense"] = config.defense;
   cell["preset"] = config.preset;
+  if (clean != nullptr) cell["assumes"] = std::to_string(clean->size()) + " " + config.method->assumes();
   cell["seed"] = config.train.seed;
   cell["seconds"] = number(state.seconds);
   cell["peak_memory_mib"] = peak_memory_mib();
@@ -129,16 +179,19 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   }
   config.dataset = with_alias_options(config.data, config.dataset);
   const DatasetPtr data = open_dataset(config.data, Split::train, config.dataset);
+  const DatasetPtr clean = open_clean_data(config, *data);
   WeightFile weights;
   if (!config.weights.empty()) weights = read_weights(config.weights);
   const std::string weights_hash = config.weights.empty() ? "" : content_hash(weights);
-  const std::string hash = hash_of(config, *data, weights_hash);
+  const std::string hash = hash_of(config, *data, clean.get(), weights_hash);
   if (taken && json_at<std::string>(read_json(files.config()), "hash", files.config().string()) != hash) {
     throw Error(ErrorKind::usage, "the run in this folder has other options or other data", folder.string(),
                 "resume with the options of its config.json, or name another --out");
   }
   const Compute compute = setup_compute(config.compute);
-  config.method->build(problem_of(config, data->shape(), data->num_classes(), compute));
+  Problem problem = problem_of(config, data->shape(), data->num_classes(), compute);
+  problem.clean = clean;
+  config.method->build(problem);
   if (!config.weights.empty()) load_backbones(config.method->module(), weights.tensors, config.weights);
 
   std::error_code error;
@@ -162,7 +215,7 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
 
   if (!std::filesystem::exists(files.result())) {
     Json result = new_result(config.defense + " on " + config.data, "mcci train", compute);
-    result["cells"].push_back(run_cell(config, *data, state));
+    result["cells"].push_back(run_cell(config, *data, clean.get(), state));
     write_json(files.result(), result);
   }
   set_log_file({});
@@ -174,25 +227,7 @@ DatasetPtr TrainedRun::training_set() const {
 }
 
 DatasetPtr TrainedRun::matching_set(const std::string& source, Split split) const {
-  DatasetOptions options = config->dataset;
-  if (source != config->data) {
-    options.format = "auto";
-    options.image_size = 0;
-    options = with_alias_options(source, options);
-  }
-  options.channels = shape.channels;
-  options.image_size = shape.height == shape.width ? shape.height : 0;
-  const DatasetPtr data = open_dataset(source, split, options);
-  if (data->shape() != shape) {
-    throw Error(ErrorKind::usage, "its images have another size than those of the training set", source);
-  }
-  if (data->classes() != classes) {
-    throw Error(ErrorKind::usage,
-                "its " + std::to_string(data->num_classes()) + " classes are not the model's " +
-                    std::to_string(classes.size()),
-                source, "class names and their order must be those of the training set");
-  }
-  return data;
+  return open_matching(*config, shape, classes, source, split);
 }
 
 TrainedRun open_run(const std::filesystem::path& folder, const ComputeOptions& compute) {

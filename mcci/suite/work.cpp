@@ -56,6 +56,8 @@ void assign(RunConfig& config, const Unit& unit, const BenchFiles& files) {
     data.update(unit.dataset);
   } else {
     data["data"] = (files.poisoned(unit.poisoned) / "dataset").string();
+    // The poisoned images are fitted already; clean ones that the defense is given are fitted as they were.
+    if (unit.run.contains("clean-data")) data["fit"] = unit.dataset.at("fit");
   }
   config.options.assign_json(data, Origin::config_file, unit.title);
 }
@@ -119,7 +121,7 @@ Outcome measure_cell(const Unit& unit, const BenchFiles& files) {
   add_to_cell(outcome.cell,
               evaluate(run.model(), test, truth.attack.get(), run.compute, limited(unit.test_images)));
   std::unique_ptr<Audit> found;
-  if (run.model().has_suspicion()) {
+  if (can_audit(run.model())) {
     const DatasetPtr training_set = run.training_set();
     found = std::make_unique<Audit>(audit(run.model(), training_set, run.compute));
     if (unit.poisoned.empty()) {

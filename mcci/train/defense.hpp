@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "mcci/core/registry.hpp"
 #include "mcci/data/dataset.hpp"
@@ -18,6 +19,7 @@ struct Problem {
   BackboneConfig backbone;  // outputs is chosen by the defense
   Compute compute;
   std::uint64_t seed = 0;
+  DatasetPtr clean;  // what --clean-data gives; null: nothing, or a trained model that is only used
 };
 
 // What the model is told about the image before it answers ("mind control").
@@ -44,14 +46,23 @@ class Defense : public Learner {
   virtual at::Tensor embedding(const at::Tensor& images, Perception perception) = 0;
   // How many of its last columns are the indicator z_f; 0: the defense has none, and no own perception.
   virtual std::int64_t indicator_size() const { return 0; }
+  // What it is given besides the training set, in words that follow a count and stand beside its figures:
+  // "clean images", "clean images with labels"; empty: nothing.
+  virtual std::string assumes() const { return ""; }
+  // The options that give it; null for a defense that can be given nothing.
+  virtual const CleanDataOptions* clean_data() const { return nullptr; }
   // How much more the sample's own indicator than the fake one explains its label: [B] float32, higher is
   // more suspicious. Errors: usage if has_suspicion() is false.
   virtual bool has_suspicion() const { return false; }
   virtual at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels);
+  // What a trained defense holds of each training sample, [N] float32, 0 being the limit from which one is
+  // flagged; undefined: suspicion() of its image and label, if that is there, is all it can say.
+  virtual at::Tensor training_suspicion() const { return {}; }
   // The suspicion from which a sample is flagged.
   virtual double suspicion_threshold() const { return 0; }
 
   // The deployed model as a plain backbone whose head has `classes` outputs: logits(x, clean) = backbone(x).
+  // Errors: usage if it is more than a backbone, since it changes the image first.
   virtual std::shared_ptr<Backbone> folded() = 0;
 };
 

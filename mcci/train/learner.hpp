@@ -48,8 +48,11 @@ class Learner {
   // the whole set. A function of module(), extra_state(), `data` and the seed alone: a run that was stopped
   // between two epochs calls it again.
   virtual void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data);
-  // The samples from which the epochs of a phase are drawn: [M] int64 positions, which may repeat; undefined:
-  // all. Asked for after begin_epoch, of which it may be a result.
+  // The set from which a phase is trained: `data`, or one made of it and of what else the learner was given.
+  // Asked for after begin_epoch.
+  virtual DatasetPtr source(std::size_t /*phase*/, const DatasetPtr& data) { return data; }
+  // The samples of source() from which the epochs of a phase are drawn: [M] int64 positions, which may
+  // repeat; undefined: all. Asked for after begin_epoch, of which it may be a result.
   virtual at::Tensor pool(std::size_t /*phase*/) { return {}; }
   // Forward pass and loss of one batch on the device; the module is in training mode.
   virtual StepOutput loss(std::size_t phase, const Batch& batch) = 0;

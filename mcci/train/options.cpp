@@ -58,6 +58,17 @@ std::vector<std::int64_t> ScheduleOptions::milestone_epochs() const {
   return epochs;
 }
 
+void CleanDataOptions::declare(OptionSet& set) {
+  set.add(
+      "clean-data", clean_data,
+      "images known to be clean, none of them from the test set: a folder, or the name of an installed set, "
+      "of which the training split is taken");
+  set.add("clean-share", clean_share, "share of each of its classes that is used, drawn by the seed",
+          {1e-9, 1.0});
+  set.add("clean-per-class", clean_per_class,
+          "images of each of its classes instead of a share; 0: the share", {0, 1000000000});
+}
+
 void TrainOptions::declare(OptionSet& set) {
   set.add("epochs", epochs, "passes over the training set (paper: 100)", {1, 100000});
   set.add("seed", seed, "of initial weights, order, augmentation and dropout", {0, std::int64_t{1} << 53});

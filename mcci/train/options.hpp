@@ -39,6 +39,14 @@ struct FineTuneOptions {
   void declare(OptionSet& set);
 };
 
+// Images known to be clean, for defenses that need some.
+struct CleanDataOptions {
+  std::string clean_data;
+  double clean_share = 1;
+  std::int64_t clean_per_class = 0;
+  void declare(OptionSet& set);
+};
+
 // What a run of training is, apart from the defense's own options.
 struct TrainOptions {
   std::int64_t epochs = 10;

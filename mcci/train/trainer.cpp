@@ -121,12 +121,13 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Updating& updating)
   };
   if (state_.batch == 0) learner_.begin_epoch(index, state_.epoch, run_.data);
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
+  const DatasetPtr data = learner_.source(index, run_.data);
   const at::Tensor pool = learner_.pool(index);
   at::Tensor order =
-      epoch_order(pool.defined() ? pool.size(0) : run_.data->size(), seed_, static_cast<std::int64_t>(epoch));
+      epoch_order(pool.defined() ? pool.size(0) : data->size(), seed_, static_cast<std::int64_t>(epoch));
   if (pool.defined()) order = pool.index_select(0, order);
   if (phase.images > 0 && phase.images < order.size(0)) order = order.narrow(0, 0, phase.images);
-  Loader loader(run_.data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch),
+  Loader loader(data, order, run_.options.loader, phase.augment, seed_, static_cast<std::int64_t>(epoch),
                 state_.batch,
                 /*drop_single=*/true);
   const std::int64_t per_step = phase.optimizer.accumulate;

@@ -335,6 +335,21 @@ TEST(Markdown, APageJoinsResultsAndTellsThemApart) {
   EXPECT_EQ(occurrences(render_markdown_page({first}), "## One run\n"), 1u) << "one title needs no more";
 }
 
+TEST(Markdown, WhatADefenseWasGivenStandsBesideItsFigures) {
+  Json json = single({{"ca", 90}, {"asr", 5}, {"pa", 80}});
+  json["cells"].push_back(
+      single({{"defense", "pdb"}, {"ca", 91}, {"assumes", "60 clean images"}})["cells"][0]);
+  const Json other = single({{"attack", "sig"}, {"ca", 92}});
+  const std::string page = render_markdown_page({json, other});
+  EXPECT_THAT(page, HasSubstr("| pdb (given 60 clean images) |"));
+  EXPECT_THAT(page, HasSubstr("| attack | mcci | pdb ‡ |"));
+  EXPECT_THAT(page, HasSubstr("\n‡ given more than the training set: pdb: 60 clean images.\n"));
+  const std::string table = render_latex_table({json, other});
+  EXPECT_THAT(table, HasSubstr("{pdb $^\\ddagger$}"));
+  EXPECT_THAT(table, HasSubstr("$^\\ddagger$ given more than the training set: pdb: 60 clean images.}"));
+  EXPECT_THAT(render_csv({json}), HasSubstr(",pdb,,60 clean images,0,91,"));
+}
+
 TEST(Markdown, ALongTableOfAPageIsFolded) {
   const std::string page = render_markdown_page({grid()});
   EXPECT_THAT(page, HasSubstr("<details><summary>All 30 rows</summary>\n\n| attack |"));
@@ -350,20 +365,20 @@ TEST(Csv, HasALineForEachCell) {
   json["cells"].push_back(single({{"seed", 1}, {"error", "say \"no\""}, {"id", "f00"}})["cells"][0]);
   EXPECT_EQ(
       render_csv({json}),
-      "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,seed,ca,asr,pa,"
+      "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,assumes,seed,ca,asr,pa,"
       "pa_over_oracle,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,implanted,"
       "seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_pa_hits,"
       "oracle_pa_total,error,id\r\n"
-      "cifar10,badnets,\"a,b\",0.1,,resnet18,mcci,,0,90.25,0.3333333333333333,,,,,,12,0.5,,,3.5,true,,,9025,"
+      "cifar10,badnets,\"a,b\",0.1,,resnet18,mcci,,,0,90.25,0.3333333333333333,,,,,,12,0.5,,,3.5,true,,,9025,"
       "10000,,,,,,,,\r\n"
-      "cifar10,badnets,,,,resnet18,mcci,,1,,,,,,,,,,,,,,,,,,,,,,,,\"say \"\"no\"\"\",f00\r\n");
+      "cifar10,badnets,,,,resnet18,mcci,,,1,,,,,,,,,,,,,,,,,,,,,,,,\"say \"\"no\"\"\",f00\r\n");
 }
 
 TEST(Csv, OfAGridIsRectangular) {
   const std::string text = render_csv({grid(), grid()});
   std::istringstream lines(text);
   std::size_t count = 0;
-  for (std::string line; std::getline(lines, line); ++count) EXPECT_EQ(occurrences(line, ","), 33u) << line;
+  for (std::string line; std::getline(lines, line); ++count) EXPECT_EQ(occurrences(line, ","), 34u) << line;
   EXPECT_EQ(count, 61u) << "cells of one id are written once";
 }
 

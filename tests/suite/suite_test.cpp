@@ -288,6 +288,47 @@ TEST_F(RunTest, StartsFromWeights) {
   EXPECT_FALSE(fs::exists(folder_.path() / "never"));
 }
 
+TEST_F(RunTest, CleanImagesComeOnlyFromWhereTheyAreNamed) {
+  const fs::path clean = folder_.path() / "clean";
+  const at::Tensor images = at::randint(0, 256, {30, 3, 8, 8}, at::kLong).to(at::kByte);
+  write_poisoned_dataset(
+      clean, poison(make_memory_dataset(images, at::arange(30).remainder(3), {"a", "b", "c"}), "random",
+                    AttackSpec{}));
+  const auto with_clean = [&](const std::string& per_class) {
+    auto made = config("pdb");
+    made->options.assign_text("clean-data", clean.string(), Origin::command_line, "--clean-data");
+    made->options.assign_text("clean-per-class", per_class, Origin::command_line, "--clean-per-class");
+    return made;
+  };
+  const fs::path out = folder_.path() / "run";
+  test::expect_error(ErrorKind::usage, {"'pdb' needs clean images with labels", "--clean-data"},
+                     [&] { train_run(*config("pdb"), out, false); });
+  train_run(*with_clean("4"), out, false);
+  const TrainedRun opened = open_run(out);
+  EXPECT_EQ(opened.result["cells"][0]["assumes"], "12 clean images with labels");
+  test::expect_error(ErrorKind::usage, {"other options"}, [&] { train_run(*with_clean("5"), out, true); });
+  test::expect_error(ErrorKind::usage, {"stamps every image"},
+                     [&] { export_run(opened, out / "model.safetensors", "safetensors", false); });
+
+  train_run(*config("none"), folder_.path() / "plain", false);
+  EXPECT_EQ(open_run(folder_.path() / "plain").result["cells"][0]["assumes"], "");
+}
+
+TEST_F(RunTest, AnAuditShowsWhatTheDefenseHeldOfItsSamples) {
+  const fs::path out = folder_.path() / "run";
+  train_run(*config("abl"), out, false);
+  const TrainedRun opened = open_run(out);
+  ASSERT_TRUE(can_audit(opened.model()));
+  const Audit found = audit(opened.model(), opened.training_set(), opened.compute);
+  EXPECT_TRUE(found.suspicion.equal(opened.model().training_suspicion()));
+  EXPECT_EQ(found.suspicion.ge(found.threshold).sum().item<std::int64_t>(), 1)
+      << "one in a hundred, at least one";
+  EXPECT_THAT(found.meaning, HasSubstr("limit"));
+  test::expect_error(ErrorKind::usage, {"trained on 60 images, the set has 3"}, [&] {
+    audit(opened.model(), coded({0, 1, 2}, {0, 1, 2}), opened.compute);
+  });
+}
+
 TEST_F(RunTest, SetWithOtherClassesIsRefused) {
   const fs::path out = folder_.path() / "run";
   train_run(*config("none"), out, false);

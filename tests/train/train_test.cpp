@@ -292,6 +292,17 @@ class Drawing : public Learner {
   torch::nn::Linear weight_{256, 4};
 };
 
+// Trains its second phase on another set.
+class Elsewhere : public Drawing {
+ public:
+  explicit Elsewhere(DatasetPtr other) : other_(std::move(other)) {}
+  DatasetPtr source(std::size_t phase, const DatasetPtr& data) override { return phase == 1 ? other_ : data; }
+  at::Tensor pool(std::size_t /*phase*/) override { return {}; }
+
+ private:
+  DatasetPtr other_;
+};
+
 class TrainerTest : public ::testing::Test {
  protected:
   TrainerTest() {
@@ -371,6 +382,14 @@ TEST_F(TrainerTest, DrawsAPhaseFromItsPool) {
   EXPECT_THAT(learner.seen[1], ::testing::ElementsAre(4, 4, 4, 4, 4, 4, 9, 9, 11, 11));
   EXPECT_TRUE(state.history.front()["train_accuracy"].is_number());
   EXPECT_TRUE(state.history.back()["train_accuracy"].is_null());
+}
+
+TEST_F(TrainerTest, TrainsAPhaseOnItsSource) {
+  Elsewhere learner(quadrants(21));
+  train(learner, run_);
+  EXPECT_EQ(learner.seen[0].size(), 2 * 70U);
+  EXPECT_EQ(learner.seen[1].size(), 2 * 21U);
+  EXPECT_EQ(*std::max_element(learner.seen[1].begin(), learner.seen[1].end()), 20);
 }
 
 TEST_F(TrainerTest, FinishedRunIsNotTrainedAgain) {

@@ -1,4 +1,4 @@
-#include "mcci/method/sample_state.hpp"
+#include "mcci/train/sample_state.hpp"
 
 namespace mcci {
 

@@ -1,0 +1,103 @@
+#include "mcci/baselines/abl.hpp"
+
+#include <torch/nn/functional/loss.h>
+
+#include "mcci/baselines/backbone_defense.hpp"
+#include "mcci/baselines/isolation.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/train/recipes.hpp"
+
+namespace mcci {
+namespace {
+
+enum PhaseIndex : std::size_t { isolation_phase, fine_tuning_phase, unlearning_phase };
+
+class Abl : public BackboneDefense {
+ public:
+  void declare(OptionSet& set) override {
+    isolation_.declare(set);
+    set.add("unlearning-epochs", unlearning_epochs_, "epochs of gradient ascent on the isolated samples",
+            {0, 100000});
+    set.add("unlearning-lr", unlearning_lr_, "their learning rate, constant", {1e-8, 100.0});
+  }
+
+  const Registry<Json>& presets() const override {
+    static const Registry<Json> table = [] {
+      const Json paper = {{"epochs", 60},
+                          {"optimizer", "sgd"},
+                          {"lr", 0.1},
+                          {"momentum", 0.9},
+                          {"weight-decay", 1e-4},
+                          {"schedule", "steps"},
+                          {"milestones", {"40"}},
+                          {"decay", 0.1},
+                          {"batch-size", 128},
+                          {"flip", true},
+                          {"crop-pad", 4},
+                          {"isolation-epochs", 10},
+                          {"isolation-lr", 0.1},
+                          {"isolation-loss", "flooding"},
+                          {"isolation-level", 0.5},
+                          {"isolation-share", 0.01},
+                          {"unlearning-epochs", 5},
+                          {"unlearning-lr", 5e-4}};
+      Json fast = recipes().at("fast");
+      fast.update({{"isolation-epochs", 1},
+                   {"isolation-lr", 0.05},
+                   {"isolation-loss", "flooding"},
+                   {"isolation-level", 0.5},
+                   {"isolation-share", 0.01},
+                   {"unlearning-epochs", 5},
+                   {"unlearning-lr", 5e-4}});
+      return Registry<Json>("preset", {{"paper", "the authors' program", paper},
+                                       {"fast", "the short recipe, one epoch before it", fast}});
+    }();
+    return table;
+  }
+
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    const TensorList all = parameter_list(backbone());
+    Phase unlearning = make_phase("unlearning", all, options);
+    unlearning.epochs = unlearning_epochs_;
+    unlearning.optimizer.lr = unlearning_lr_;
+    unlearning.schedule.schedule = "constant";
+    return {isolation_.phase(all, options), make_phase("fine-tuning", all, options), unlearning};
+  }
+
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    if (phase != fine_tuning_phase || epoch > 0) return;
+    suspicion_of_samples_ =
+        flag_highest(sample_losses(backbone(), data, problem().compute).neg(), isolation_.isolation_share);
+    log_info("isolated: " + std::to_string(flagged(suspicion_of_samples_).numel()) + " of " +
+             std::to_string(data->size()) + " images");
+  }
+
+  at::Tensor pool(std::size_t phase) override {
+    switch (phase) {
+      case fine_tuning_phase:
+        return unflagged(suspicion_of_samples_);
+      case unlearning_phase:
+        return flagged(suspicion_of_samples_);
+      default:
+        return {};
+    }
+  }
+
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    StepOutput output = plain_loss(backbone(), batch);
+    if (phase == isolation_phase) output.loss = isolation_.held_up(output.loss);
+    if (phase == unlearning_phase) output.loss = -output.loss;
+    return output;
+  }
+
+ private:
+  IsolationOptions isolation_;
+  std::int64_t unlearning_epochs_ = 5;
+  double unlearning_lr_ = 5e-4;
+};
+
+}  // namespace
+
+std::unique_ptr<Defense> make_abl() { return std::make_unique<Abl>(); }
+
+}  // namespace mcci

@@ -1,0 +1,146 @@
+#include "mcci/baselines/dbd.hpp"
+
+#include <ATen/ATen.h>
+
+#include "mcci/baselines/contrastive.hpp"
+#include "mcci/baselines/isolation.hpp"
+#include "mcci/baselines/semi_supervised.hpp"
+#include "mcci/state/module_state.hpp"
+#include "mcci/train/recipes.hpp"
+#include "mcci/train/samples.hpp"
+
+namespace mcci {
+namespace {
+
+enum PhaseIndex : std::size_t { self_supervised_phase, head_phase, semi_supervised_phase_index };
+
+class Dbd : public SemiSupervisedDefense {
+ public:
+  void declare(OptionSet& set) override {
+    set.add("self-supervised-epochs", self_supervised_epochs_, "epochs of SimCLR, which looks at no label",
+            {1, 100000});
+    set.add("self-supervised-lr", self_supervised_lr_, "their learning rate, one-cycle", {1e-8, 100.0});
+    set.add("contrast-temperature", temperature_, "of SimCLR's similarities", {0.01, 10.0});
+    set.add("head-epochs", head_epochs_, "epochs of the last layer on these features", {1, 100000});
+    set.add("head-lr", head_lr_, "their learning rate, by adam", {1e-8, 100.0});
+    set.add("trusted-share", trusted_share_, "share of the set, of lowest loss, whose labels are trusted",
+            {0.001, 0.999});
+    mixmatch_.declare(set);
+  }
+
+  const Registry<Json>& presets() const override {
+    static const Registry<Json> table = [] {
+      const Json own = {{"contrast-temperature", 0.5}, {"head-lr", 2e-3},        {"trusted-share", 0.5},
+                        {"mixmatch-temperature", 0.5}, {"mixmatch-alpha", 0.75}, {"mixmatch-weight", 15.0}};
+      Json paper = {{"epochs", 190},
+                    {"optimizer", "adam"},
+                    {"lr", 2e-3},
+                    {"momentum", 0.9},
+                    {"weight-decay", 0.0},
+                    {"schedule", "constant"},
+                    {"batch-size", 64},
+                    {"flip", true},
+                    {"self-supervised-epochs", 1000},
+                    {"head-epochs", 10},
+                    {"self-supervised-lr", 0.4},
+                    {"epoch-images", 65536}};
+      paper.update(own);
+      Json fast = recipes().at("fast");
+      fast.update({{"optimizer", "adam"},
+                   {"lr", 2e-3},
+                   {"weight-decay", 0.0},
+                   {"self-supervised-epochs", 8},
+                   {"self-supervised-lr", 0.2},
+                   {"head-epochs", 1},
+                   {"epoch-images", 30000}});
+      fast.update(own);
+      return Registry<Json>("preset", {{"paper", "the authors' program", paper},
+                                       {"fast", "its three parts within minutes", fast}});
+    }();
+    return table;
+  }
+
+  void build(const Problem& problem) override {
+    SemiSupervisedDefense::build(problem);
+    projection_ =
+        add("projection", projection_head(head_parameters(backbone()).front().second.size(1)).ptr());
+  }
+
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    TensorList all = parameter_list(backbone());
+    for (auto& named : with_prefix_added(parameter_list(*projection_), "projection")) all.push_back(named);
+    Phase contrast = make_phase("self-supervised", std::move(all), options);
+    contrast.epochs = self_supervised_epochs_;
+    contrast.optimizer = OptimizerOptions();
+    contrast.optimizer.lr = self_supervised_lr_;
+    contrast.optimizer.weight_decay = 1e-4;
+    contrast.schedule = ScheduleOptions();
+    contrast.augment = AugmentOptions::none();
+    contrast.classifies = false;
+    strong_ = simclr_views(options.augment.flip);
+    Phase head = make_phase("head", head_parameters(backbone()), options);
+    head.epochs = head_epochs_;
+    head.optimizer.optimizer = "adam";
+    head.optimizer.lr = head_lr_;
+    head.schedule.schedule = "constant";
+    epochs_ = options.epochs;
+    return {contrast, head, semi_supervised_phase("semi-supervised", options.epochs, options)};
+  }
+
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    if (phase != semi_supervised_phase_index) return;
+    if (epoch == 0) {
+      // Only the first split is the head's; the half of lowest loss is trusted until the end.
+      suspicion_of_samples_ = flag_highest(losses(data), 1 - trusted_share_);
+    }
+    trust(unflagged(suspicion_of_samples_), flagged(suspicion_of_samples_),
+          static_cast<double>(epoch) / static_cast<double>(epochs_));
+  }
+
+  at::Tensor pool(std::size_t phase) override {
+    return phase == semi_supervised_phase_index ? labelled_pool() : at::Tensor();
+  }
+
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    if (phase == semi_supervised_phase_index) return semi_supervised_loss(batch);
+    if (phase == self_supervised_phase) {
+      return {contrastive_loss(projected(batch.images), projected(batch.images), temperature_), {}};
+    }
+    at::Tensor seen;
+    {
+      const at::NoGradGuard no_grad;
+      backbone().eval();
+      seen = features(backbone(), batch.images);
+    }
+    const at::Tensor logits = answer(backbone(), seen);
+    return {symmetric_cross_entropy(logits, batch.labels).mean(), logits};
+  }
+
+ private:
+  at::Tensor projected(const at::Tensor& images) {
+    return projection_->forward(features(backbone(), place(random_view(images, strong_), problem().compute)));
+  }
+
+  at::Tensor losses(const DatasetPtr& data) {
+    backbone().eval();
+    const at::Tensor logits = of_every_sample(
+        data, problem().compute, [&](const at::Tensor& images) { return forward(backbone(), images); });
+    return symmetric_cross_entropy(logits, data->labels());
+  }
+
+  std::int64_t self_supervised_epochs_ = 1000;
+  double self_supervised_lr_ = 0.4;
+  double temperature_ = 0.5;
+  std::int64_t head_epochs_ = 10;
+  double head_lr_ = 2e-3;
+  double trusted_share_ = 0.5;
+  std::int64_t epochs_ = 1;
+  ViewOptions strong_;
+  std::shared_ptr<torch::nn::SequentialImpl> projection_;
+};
+
+}  // namespace
+
+std::unique_ptr<Defense> make_dbd() { return std::make_unique<Dbd>(); }
+
+}  // namespace mcci

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+#include "mcci/baselines/backbone_defense.hpp"
+
+namespace mcci {
+
+// A detector as a defense: it is trained, judges the training set, and a fresh backbone is then trained
+// plainly on what it keeps.
+class FilterDefense : public BackboneDefense {
+ public:
+  std::vector<Phase> phases(const TrainOptions& options) override;
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override;
+  at::Tensor pool(std::size_t phase) override;
+  StepOutput loss(std::size_t phase, const Batch& batch) override;
+
+ protected:
+  static constexpr std::size_t detector_phase = 0;
+
+  // How the detector is trained, and the loss of one of its batches.
+  virtual Phase detector(const TrainOptions& options) = 0;
+  virtual StepOutput detector_loss(const Batch& batch) = 0;
+  // The suspicion of each sample, [N] float32 on the CPU; what has 0 or more is left out.
+  virtual at::Tensor judge(const DatasetPtr& data) = 0;
+};
+
+// A detector that looks at what a network like the backbone, trained plainly on the whole set, makes of it.
+class ProbeFilter : public FilterDefense {
+ public:
+  void declare(OptionSet& set) override;
+  void build(const Problem& problem) override;
+
+ protected:
+  Phase detector(const TrainOptions& options) override;
+  StepOutput detector_loss(const Batch& batch) override { return plain_loss(*probe_, batch); }
+  Backbone& probe() { return *probe_; }
+  // Of every sample, what the probe's last linear layer reads: [N, D] float32 on the CPU.
+  at::Tensor probe_features(const DatasetPtr& data);
+
+ private:
+  std::int64_t probe_epochs_ = 2;
+  std::shared_ptr<Backbone> probe_;
+};
+
+}  // namespace mcci

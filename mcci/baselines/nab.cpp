@@ -1,0 +1,144 @@
+#include "mcci/baselines/nab.hpp"
+
+#include <torch/nn/functional/loss.h>
+#include <torch/types.h>
+
+#include "mcci/baselines/backbone_defense.hpp"
+#include "mcci/baselines/isolation.hpp"
+#include "mcci/baselines/stamp.hpp"
+#include "mcci/core/error.hpp"
+#include "mcci/core/log.hpp"
+#include "mcci/train/recipes.hpp"
+#include "mcci/train/samples.hpp"
+
+namespace mcci {
+namespace {
+
+enum PhaseIndex : std::size_t { isolation_phase, verifier_phase, training_phase };
+
+class Nab : public BackboneDefense {
+ public:
+  void declare(OptionSet& set) override {
+    clean_.declare(set);
+    isolation_.declare(set);
+    set.add("verifier-epochs", verifier_epochs_,
+            "epochs, over the clean images, of the network that relabels", {1, 100000});
+    set.add("stamp-size", stamp_size_, "pixels a side of the stamp, in the top-left corner", {1, 64});
+  }
+
+  const Registry<Json>& presets() const override {
+    static const Registry<Json> table = [] {
+      const Json own = {
+          {"isolation-level", 0.5}, {"isolation-loss", "lga"}, {"isolation-share", 0.05}, {"stamp-size", 2}};
+      Json paper = {{"epochs", 100},         {"optimizer", "sgd"},     {"lr", 0.1},
+                    {"momentum", 0.9},       {"weight-decay", 1e-4},   {"schedule", "one-cycle"},
+                    {"warmup", 0.0},         {"batch-size", 64},       {"flip", true},
+                    {"crop-pad", 4},         {"isolation-epochs", 20}, {"isolation-lr", 0.1},
+                    {"verifier-epochs", 100}};
+      paper.update(own);
+      Json fast = recipes().at("fast");
+      fast.update({{"isolation-epochs", 1}, {"isolation-lr", 0.05}, {"verifier-epochs", 20}});
+      fast.update(own);
+      return Registry<Json>("preset", {{"paper", "the authors' program", paper},
+                                       {"fast", "the short recipe, one epoch before it", fast}});
+    }();
+    return table;
+  }
+
+  std::string assumes() const override { return "clean images with labels"; }
+  const CleanDataOptions* clean_data() const override { return &clean_; }
+
+  void build(const Problem& problem) override {
+    BackboneDefense::build(problem);
+    isolator_ = add("isolator", make_network());
+    verifier_ = add("verifier", make_network());
+    colour_ = add_buffer("stamp_colour", torch::zeros({problem.shape.channels}));
+  }
+
+  std::vector<Phase> phases(const TrainOptions& options) override {
+    Phase verifier = make_phase("verifier", parameter_list(*verifier_), options);
+    verifier.epochs = verifier_epochs_;
+    return {isolation_.phase(parameter_list(*isolator_), options), verifier,
+            make_phase("training", parameter_list(backbone()), options)};
+  }
+
+  DatasetPtr source(std::size_t phase, const DatasetPtr& data) override {
+    return phase == verifier_phase ? clean_images() : data;
+  }
+
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    if (phase != training_phase || epoch > 0) return;
+    const torch::NoGradGuard no_grad;
+    suspicion_of_samples_ =
+        flag_highest(sample_losses(*isolator_, data, problem().compute).neg(), isolation_.isolation_share);
+    const at::Tensor isolated = suspicion_of_samples_.ge(0);
+    verifier_->eval();
+    const at::Tensor verified = of_every_sample(data, problem().compute, [&](const at::Tensor& images) {
+      return forward(*verifier_, images).argmax(1);
+    });
+    taught_ = torch::where(isolated, verified, data->labels());
+    stamped_ = taught_.ne(data->labels());
+    const at::Tensor colours = of_every_sample(data, problem().compute, [](const at::Tensor& images) {
+      return images.mean({2, 3});
+    });
+    colour_.copy_(colours.mean(0));
+    log_info("isolated: " + std::to_string(isolated.sum().item<std::int64_t>()) +
+             ", relabelled and stamped: " + std::to_string(stamped_.sum().item<std::int64_t>()) + " of " +
+             std::to_string(data->size()) + " images");
+  }
+
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    if (phase == isolation_phase) {
+      StepOutput output = plain_loss(*isolator_, batch);
+      output.loss = isolation_.held_up(output.loss);
+      return output;
+    }
+    if (phase == verifier_phase) return plain_loss(*verifier_, batch);
+    const at::Tensor indices = batch.indices.cpu();
+    const at::Tensor stamps = stamped_.index_select(0, indices).to(batch.images.device()).view({-1, 1, 1, 1});
+    const at::Tensor labels = taught_.index_select(0, indices).to(batch.labels.device());
+    const at::Tensor images = torch::where(stamps, with_stamp(batch.images), batch.images);
+    const at::Tensor logits = forward(backbone(), place(images, problem().compute));
+    return {torch::nn::functional::cross_entropy(logits, labels), logits};
+  }
+
+  at::Tensor logits(const at::Tensor& images, Perception perception) override {
+    return BackboneDefense::logits(with_stamp(images), perception);
+  }
+
+  at::Tensor embedding(const at::Tensor& images, Perception perception) override {
+    return BackboneDefense::embedding(with_stamp(images), perception);
+  }
+
+  std::shared_ptr<Backbone> folded() override {
+    throw Error(ErrorKind::usage, "a model of nab stamps every image first, which no plain backbone does", "",
+                "export another defense's model");
+  }
+
+ protected:
+  SampleState sample_state() override {
+    SampleState state = BackboneDefense::sample_state();
+    state.emplace_back("taught", &taught_);
+    state.emplace_back("stamped", &stamped_);
+    return state;
+  }
+
+ private:
+  at::Tensor with_stamp(const at::Tensor& images) const { return stamped(images, stamp_size_, colour_); }
+
+  CleanDataOptions clean_;
+  IsolationOptions isolation_;
+  std::int64_t verifier_epochs_ = 100;
+  std::int64_t stamp_size_ = 2;
+  std::shared_ptr<Backbone> isolator_;
+  std::shared_ptr<Backbone> verifier_;
+  at::Tensor colour_;   // [C]: the mean colour of the training set
+  at::Tensor taught_;   // [N] int64 on the CPU: the labels of the training
+  at::Tensor stamped_;  // [N] bool on the CPU: which images bear the stamp
+};
+
+}  // namespace
+
+std::unique_ptr<Defense> make_nab() { return std::make_unique<Nab>(); }
+
+}  // namespace mcci

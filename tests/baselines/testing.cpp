@@ -1,0 +1,165 @@
+#include "tests/baselines/testing.hpp"
+
+#include <filesystem>
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "mcci/core/error.hpp"
+#include "mcci/core/interrupt.hpp"
+#include "mcci/state/module_state.hpp"
+
+namespace mcci::test {
+namespace {
+
+constexpr std::int64_t side = 16;
+constexpr std::int64_t class_count = 4;
+
+at::Tensor stripes(const at::Tensor& classes, std::int64_t contrast) {
+  at::Tensor images = at::randint(0, 80, {classes.size(0), 1, side, side}, at::kLong);
+  for (std::int64_t i = 0; i < classes.size(0); ++i) {
+    images[i].narrow(1, 4 * classes[i].item<std::int64_t>(), 4).add_(contrast);
+  }
+  return images.to(at::kByte);
+}
+
+void add_patch(at::Tensor images) { images.narrow(2, side - 5, 5).narrow(3, side - 5, 5).fill_(255); }
+
+struct Setting {
+  TrainOptions options;
+  OptionSet set;
+  std::unique_ptr<Defense> defense;
+
+  Setting(std::unique_ptr<Defense> made, const DatasetPtr& data, const Json& given, const DatasetPtr& clean)
+      : defense(std::move(made)) {
+    options.declare(set);
+    defense->declare(set);
+    set.assign_json({{"flip", false}, {"batch-size", 32}}, Origin::config_file, "test");
+    set.assign_json(given, Origin::command_line, "test");
+    set.assign_json(defense->presets().at("fast"), Origin::preset, "fast");
+    Problem problem;
+    problem.shape = data->shape();
+    problem.num_classes = data->num_classes();
+    problem.backbone = {"resnet8", data->shape().channels, side, 100, 8};
+    problem.seed = static_cast<std::uint64_t>(options.seed);
+    problem.clean = clean;
+    defense->build(problem);
+  }
+
+  TrainingRun run(const DatasetPtr& data) const {
+    TrainingRun run;
+    run.data = data;
+    run.options = options;
+    run.config_hash = "test";
+    return run;
+  }
+};
+
+// Stops the training that it watches over after some steps.
+class Interrupted : public Learner {
+ public:
+  Interrupted(Learner& inner, int stop_after) : inner_(inner), left_(stop_after) {}
+  torch::nn::Module& module() override { return inner_.module(); }
+  std::vector<Phase> phases(const TrainOptions& options) override { return inner_.phases(options); }
+  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
+    inner_.begin_epoch(phase, epoch, data);
+  }
+  DatasetPtr source(std::size_t phase, const DatasetPtr& data) override { return inner_.source(phase, data); }
+  at::Tensor pool(std::size_t phase) override { return inner_.pool(phase); }
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    if (--left_ == 0) set_interrupt_requested(true);
+    return inner_.loss(phase, batch);
+  }
+  void finish(const DatasetPtr& data) override { inner_.finish(data); }
+  TensorList extra_state() override { return inner_.extra_state(); }
+  void set_extra_state(const TensorList& tensors, const std::string& where) override {
+    inner_.set_extra_state(tensors, where);
+  }
+
+ private:
+  Learner& inner_;
+  int left_;
+};
+
+double share(const at::Tensor& hits) { return hits.to(at::kDouble).mean().item<double>(); }
+
+void expect_equal(const TensorList& a, const TensorList& b, int stop) {
+  ASSERT_EQ(a.size(), b.size()) << "stopped after " << stop;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_TRUE(a[i].second.equal(b[i].second)) << "stopped after " << stop << ": " << a[i].first;
+  }
+}
+
+}  // namespace
+
+PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast) {
+  at::manual_seed(7);
+  PoisonedSet set;
+  set.true_labels = at::arange(n).remainder(class_count);
+  at::Tensor images = stripes(set.true_labels, contrast);
+  set.poisoned = at::zeros({n}, at::kBool);
+  at::Tensor labels = set.true_labels.clone();
+  for (std::int64_t i = 0, left = poisons; i < n && left > 0; ++i) {
+    if (i % class_count == 0) continue;
+    add_patch(images.narrow(0, i, 1));
+    set.poisoned[i] = true;
+    labels[i] = 0;
+    --left;
+  }
+  set.data = make_memory_dataset(images, labels, {"a", "b", "c", "d"});
+  set.triggered_labels = 1 + at::arange(120).remainder(class_count - 1);
+  at::Tensor triggered = stripes(set.triggered_labels, contrast);
+  add_patch(triggered);
+  set.triggered = to_unit(triggered);
+  return set;
+}
+
+Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, const Json& options,
+                      const DatasetPtr& clean) {
+  Setting setting(std::move(defense), data, options, clean);
+  const RunState state = train(*setting.defense, setting.run(data));
+  return {std::move(setting.defense), state};
+}
+
+double attack_success(Defense& defense, const PoisonedSet& set) {
+  return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(0));
+}
+
+double recovered(Defense& defense, const PoisonedSet& set) {
+  return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(set.triggered_labels));
+}
+
+double clean_accuracy(Defense& defense, const PoisonedSet& set) {
+  const at::Tensor images = to_unit(set.data->images(at::arange(set.data->size())));
+  return share(defense.logits(images, Perception::clean)
+                   .argmax(1)
+                   .eq(set.true_labels)
+                   .masked_select(set.poisoned.logical_not()));
+}
+
+void expect_resumed_equals_whole(const std::function<std::unique_ptr<Defense>()>& make,
+                                 const DatasetPtr& data, const Json& options, const std::vector<int>& stops,
+                                 const DatasetPtr& clean) {
+  const Trained whole = train_defense(make(), data, options, clean);
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("mcci-baselines-" + std::to_string(::getpid()));
+  for (const int stop : stops) {
+    Setting first(make(), data, options, clean);
+    TrainingRun run = first.run(data);
+    run.checkpoint = file;
+    Interrupted interrupted(*first.defense, stop);
+    EXPECT_THROW(train(interrupted, run), Error) << "stopped after " << stop;
+    set_interrupt_requested(false);
+    Setting second(make(), data, options, clean);
+    // The weights must come from the checkpoint.
+    for (at::Tensor& parameter : second.defense->module().parameters()) parameter.data().zero_();
+    run.resume = true;
+    train(*second.defense, run);
+    expect_equal(module_state(second.defense->module()), module_state(whole.defense->module()), stop);
+    expect_equal(second.defense->extra_state(), whole.defense->extra_state(), stop);
+  }
+  std::filesystem::remove(file);
+}
+
+}  // namespace mcci::test

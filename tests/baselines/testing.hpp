@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "mcci/train/defense.hpp"
+#include "mcci/train/trainer.hpp"
+
+namespace mcci::test {
+
+// Grey images of 16x16 under noise. In each class another of four horizontal stripes is bright; poisoned
+// images carry a white patch in the bottom-right corner and, if they had another, the label 0. At the usual
+// contrast the patch is learned before the classes are.
+struct PoisonedSet {
+  DatasetPtr data;
+  at::Tensor poisoned;     // [N] bool
+  at::Tensor true_labels;  // [N] int64
+  at::Tensor triggered;  // [M,1,16,16] float32: other images of the classes but the first, all with the patch
+  at::Tensor triggered_labels;
+};
+// The first `poisons` samples that are not of class 0 are poisoned. The stripes are `contrast` grey levels
+// bright.
+PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast = 15);
+
+// A trained defense on a set, with the options given and the preset `fast` beneath.
+struct Trained {
+  std::unique_ptr<Defense> defense;
+  RunState state;
+};
+Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, const Json& options,
+                      const DatasetPtr& clean = nullptr);
+
+// Shares of triggered images that get the label 0, and their true label.
+double attack_success(Defense& defense, const PoisonedSet& set);
+double recovered(Defense& defense, const PoisonedSet& set);
+// Share of clean training images that get their label.
+double clean_accuracy(Defense& defense, const PoisonedSet& set);
+
+// Trains `make()` as a whole, and again with an interruption after each of `stops` steps; expects equal
+// weights and state.
+void expect_resumed_equals_whole(const std::function<std::unique_ptr<Defense>()>& make,
+                                 const DatasetPtr& data, const Json& options, const std::vector<int>& stops,
+                                 const DatasetPtr& clean = nullptr);
+
+}  // namespace mcci::test
