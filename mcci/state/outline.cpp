@@ -37,8 +37,22 @@ std::vector<std::string> parts_of(const std::string& name) {
   return parts;
 }
 
-bool is_number(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+// "encoder_layer_11": "encoder_layer_" and 11; a name without a number at its end, or with a strange one, has
+// -1.
+std::pair<std::string, std::int64_t> numbered(const std::string& name) {
+  constexpr std::size_t most_digits = 9;
+  std::size_t begin = name.size();
+  while (begin > 0 && name[begin - 1] >= '0' && name[begin - 1] <= '9') --begin;
+  const std::string digits = name.substr(begin);
+  const bool plain =
+      !digits.empty() && digits.size() <= most_digits && (digits[0] != '0' || digits.size() == 1);
+  return {name.substr(0, begin), plain ? std::stoll(digits) : -1};
+}
+
+bool follows(const std::string& name, const std::string& last) {
+  const auto [prefix, number] = numbered(name);
+  const auto [last_prefix, last_number] = numbered(last);
+  return number > 0 && last_number == number - 1 && prefix == last_prefix;
 }
 
 bool alike(const std::vector<OutlineRow>& a, const std::vector<OutlineRow>& b) {
@@ -50,11 +64,14 @@ bool alike(const std::vector<OutlineRow>& a, const std::vector<OutlineRow>& b) {
 // What is below a node, named relative to it: "" is the node's own tensor, ".weight" its child's.
 std::vector<OutlineRow> rows_of(const Node& node) {
   std::vector<OutlineRow> rows = node.tensors;
-  std::string first, last;          // of the run of numbered children that are alike
+  std::string first, last;          // of the run of children that are alike and numbered one after the other
   std::vector<OutlineRow> pending;  // what is below each of them
   std::int64_t run = 0;
   const auto flush = [&] {
-    const std::string name = run > 1 ? "{" + first + "-" + last + "}" : first;
+    const auto [prefix, from] = numbered(first);
+    const std::string name =
+        run > 1 ? prefix + "{" + std::to_string(from) + "-" + std::to_string(numbered(last).second) + "}"
+                : first;
     for (OutlineRow& row : pending) {
       row.name = "." + name + row.name;
       row.count *= run;
@@ -64,7 +81,7 @@ std::vector<OutlineRow> rows_of(const Node& node) {
   };
   for (const auto& [name, child] : node.children) {
     std::vector<OutlineRow> below = rows_of(*child);
-    const bool continues = run > 0 && is_number(last) && is_number(name) && alike(below, pending);
+    const bool continues = run > 0 && follows(name, last) && alike(below, pending);
     if (!continues) {
       flush();
       first = name;

@@ -21,14 +21,27 @@ TEST(Outline, BlocksThatAreAlikeAreTakenTogether) {
   const TensorList tensors = {{"stem", two},         {"blocks.0.a.weight", two},
                               {"blocks.0.b", three}, {"blocks.1.a.weight", two},
                               {"blocks.1.b", three}, {"blocks.2.a.weight", two},
-                              {"blocks.2.b", half},  {"blocks.10.a.weight", two},
-                              {"blocks.10.b", half}, {"head.0", two},
+                              {"blocks.2.b", half},  {"blocks.3.a.weight", two},
+                              {"blocks.3.b", half},  {"head.0", two},
                               {"head.x", two}};
   EXPECT_THAT(lines(tensors),
               ElementsAre("stem float32 1", "blocks.{0-1}.a.weight float32 2", "blocks.{0-1}.b float32 2",
-                          "blocks.{2-10}.a.weight float32 2", "blocks.{2-10}.b float16 2", "head.0 float32 1",
+                          "blocks.{2-3}.a.weight float32 2", "blocks.{2-3}.b float16 2", "head.0 float32 1",
                           "head.x float32 1"));
   EXPECT_EQ(lines(tensors, /*all=*/true).size(), tensors.size());
+}
+
+TEST(Outline, OnlyNumbersThatFollowEachOther) {
+  const at::Tensor one = at::ones({1});
+  EXPECT_THAT(lines({{"layer_9.w", one},
+                     {"layer_10.w", one},
+                     {"layer_12.w", one},
+                     {"other_13.w", one},
+                     {"x.00", one},
+                     {"x.01", one},
+                     {"y.99999999999999999999", one}}),
+              ElementsAre("layer_{9-10}.w float32 2", "layer_12.w float32 1", "other_13.w float32 1",
+                          "x.00 float32 1", "x.01 float32 1", "y.99999999999999999999 float32 1"));
 }
 
 TEST(Outline, BlocksWithinBlocks) {
