@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* attack_name = "clean-image";
 constexpr std::int64_t batch_images = 1000;
-constexpr double least_deviation = 1e-6;  // of a class of equal images
+constexpr double least_deviation = 0.01;  // one per cent: for a class of equal images, or of one
 constexpr std::int64_t steps = 64;
 constexpr double strongest = 8;
 constexpr double expected_reach = 0.5;
@@ -48,15 +48,16 @@ void for_each_part(const Dataset& data, Visit visit) {
   }
 }
 
-// The mean and deviation of every class; 0 and least_deviation for a class without images.
+// The mean and deviation of every class; of the whole set for a class without images.
 Sharpness usual_sharpness(const Dataset& data) {
   std::vector<at::Tensor> parts;
   for_each_part(data,
                 [&](const at::Tensor& images, const at::Tensor&) { parts.push_back(sharpness(images)); });
   const at::Tensor values = at::cat(parts).to(at::kDouble);
-  const at::Tensor counts = at::bincount(data.labels(), {}, data.num_classes()).clamp_min(1).to(at::kDouble);
+  const at::Tensor counts = at::bincount(data.labels(), {}, data.num_classes()).to(at::kDouble);
   const auto class_mean = [&](const at::Tensor& of) {
-    return at::zeros({data.num_classes()}, at::kDouble).index_add(0, data.labels(), of) / counts;
+    const at::Tensor sums = at::zeros({data.num_classes()}, at::kDouble).index_add(0, data.labels(), of);
+    return at::where(counts > 0, sums / counts.clamp_min(1), of.mean());
   };
   const at::Tensor mean = class_mean(values);
   const at::Tensor square = class_mean((values - mean.index_select(0, data.labels())).square());

@@ -38,7 +38,7 @@ DatasetPtr clean_set(const at::Tensor& images) {
 // What makes a learned attack learn quickly; any other needs no entry.
 Json quick_options(const std::string& attack) {
   static const std::map<std::string, Json> options{
-      {"clean-image", {{"margin", 50}}},  // no image is beyond that already
+      {"clean-image", {{"margin", 100}}},  // no image is beyond that already
       {"input-aware", {{"mask-epochs", 1}, {"epochs", 1}, {"classifier-width", 8}}},
       {"issba", {{"secret-bits", 4}, {"epochs", 1}}},
       {"label-consistent", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"steps", 2}}},

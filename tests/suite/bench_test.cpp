@@ -131,7 +131,7 @@ TEST(GridFile, RefusesWhatItDoesNotKnow) {
   refuses(data + "rates = [0.1, 0.1]", {"all different"});
   refuses(data + "seeds = [-1]", {"from 0"});
   refuses(data + "seeds = [1.5]", {"an integer"});
-  refuses(data + "models = [{backbone = 'resnet8', width = 100000}]", {"width", "4096"});
+  refuses(data + "models = [{backbone = 'resnet8', width = 100000}]", {"width", "2048"});
   refuses(data + "test-images = 'all'", {"test-images", "an integer"});
   refuses(data + "oracle = 1", {"true or false"});
   refuses(data + "train = {milestones = [1]}", {"lists of texts"});
