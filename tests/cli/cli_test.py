@@ -223,8 +223,9 @@ class Tool(unittest.TestCase):
     def test_training_starts_from_weights(self):
         weights, _ = self.exported("safetensors")
         out = self.folder / "from-weights"
-        arguments = ["train", "--data", self.poisoned / "dataset", "--epochs", "1", "--weights", weights, *TRAIN]
-        done = mcci(*arguments, "--out", out, "--fine-tune", "linear-probe", "--average", "0.9", "--accumulate", "2",
+        arguments = ["train", "--data", self.poisoned / "dataset", "--epochs", "1", "--backbone", "resnet8", "--threads", "1"]
+        start = ["--weights", weights, "--width", "4", "--ain-width", "4"]
+        done = mcci(*arguments, *start, "--out", out, "--fine-tune", "linear-probe", "--average", "0.9", "--accumulate", "2",
                     "--optimizer", "adamw", "--clip-norm", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("everything but the last layer", done.stderr)  # MCCI ends the backbone in an embedding
@@ -236,9 +237,9 @@ class Tool(unittest.TestCase):
         self.assertIn("fc.weight", [row["name"] for row in names])
         # Another network's: nothing is made.
         never = self.folder / "never"
-        self.assertFails(mcci(*arguments, "--out", never, "--width", "8"), 3, "do not fit", "as-safetensors")
+        self.assertFails(mcci(*arguments, "--out", never, "--weights", weights, "--width", "8"), 3, "do not fit", "as-safetensors")
         self.assertFails(mcci(*arguments, "--out", never, "--weights", FIXTURES / "pth" / "command.pth"), 3, "posix.system")
-        self.assertFails(mcci(*arguments, "--out", never, "--average", "1"), 2, "average")
+        self.assertFails(mcci(*arguments, *start, "--out", never, "--average", "1"), 2, "average")
         self.assertFalse(never.exists())
 
     def test_transformer_trains_and_says_what_it_subtracts(self):
