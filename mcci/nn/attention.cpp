@@ -77,15 +77,15 @@ class LeanAttention : public torch::autograd::Function<LeanAttention> {
     at::Tensor dv = at::zeros_like(v);
     in_pieces(q.size(0), q.size(1), k.size(1), context->saved_data["scores"].toInt(),
               [&](auto h, auto heads, auto i, auto rows) {
-                const at::Tensor q_ = q.narrow(0, h, heads).narrow(1, i, rows);
-                const at::Tensor k_ = k.narrow(0, h, heads);
-                const at::Tensor g_ = g.narrow(0, h, heads).narrow(1, i, rows);
-                const at::Tensor p = probabilities(q_, k_, scale);
-                dv.narrow(0, h, heads).add_(p.transpose(1, 2).bmm(g_));
-                const at::Tensor dp = g_.bmm(v.narrow(0, h, heads).transpose(1, 2));
+                const at::Tensor q_rows = q.narrow(0, h, heads).narrow(1, i, rows);
+                const at::Tensor k_heads = k.narrow(0, h, heads);
+                const at::Tensor g_rows = g.narrow(0, h, heads).narrow(1, i, rows);
+                const at::Tensor p = probabilities(q_rows, k_heads, scale);
+                dv.narrow(0, h, heads).add_(p.transpose(1, 2).bmm(g_rows));
+                const at::Tensor dp = g_rows.bmm(v.narrow(0, h, heads).transpose(1, 2));
                 const at::Tensor ds = p * (dp - (p * dp).sum(-1, /*keepdim=*/true)) * scale;
-                dq.narrow(0, h, heads).narrow(1, i, rows).copy_(ds.bmm(k_));
-                dk.narrow(0, h, heads).add_(ds.transpose(1, 2).bmm(q_));
+                dq.narrow(0, h, heads).narrow(1, i, rows).copy_(ds.bmm(k_heads));
+                dk.narrow(0, h, heads).add_(ds.transpose(1, 2).bmm(q_rows));
               });
     return {dq, dk, dv, {}};
   }
