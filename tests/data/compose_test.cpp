@@ -1,5 +1,7 @@
 #include "mcci/data/compose.hpp"
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -26,8 +28,8 @@ std::vector<std::int64_t> listed(const at::Tensor& values) {
   return {flat.data_ptr<std::int64_t>(), flat.data_ptr<std::int64_t>() + flat.numel()};
 }
 
-std::vector<std::int64_t> pixels(const Dataset& data, const std::vector<std::int64_t>& at) {
-  return listed(data.images(at::tensor(at, at::kLong)).select(3, 0).select(2, 0).squeeze(1));
+std::vector<std::int64_t> pixels(const Dataset& data, const std::vector<std::int64_t>& positions) {
+  return listed(data.images(at::tensor(positions, at::kLong)).select(3, 0).select(2, 0).squeeze(1));
 }
 
 TEST(Subset, HasItsSamplesInTheirOrder) {
