@@ -16,6 +16,7 @@
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 #include "mcci/train/sample_state.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -186,11 +187,15 @@ class RobustMcci : public Defense {
     return {(positive + negative).mean(), logits};
   }
 
-  TensorList extra_state() override { return saved_state(sample_state()); }
+  TensorList extra_state() override {
+    TensorList state = saved_state(sample_state());
+    for (auto& named : saved_state(host_state())) state.push_back(std::move(named));
+    return state;
+  }
 
   void set_extra_state(const TensorList& tensors, const std::string& /*where*/) override {
     restore_state(sample_state(), tensors, problem_.compute.device);
-    if (examples_.defined()) examples_ = examples_.cpu();
+    restore_state(host_state(), tensors, torch::kCPU);
   }
 
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
@@ -247,17 +252,14 @@ class RobustMcci : public Defense {
 
  private:
   SampleState sample_state() {
+    return {{"witness", &witness_}, {"accused", &accused_},   {"evidence", &evidence_}, {"taught", &taught_},
+            {"weight", &weight_},   {"rejected", &rejected_}, {"meant", &meant_}};
+  }
+  SampleState host_state() {
     return {{"contradicted", &contradiction_.contradicted},
             {"confirmed", &contradiction_.confirmed},
             {"meaning", &contradiction_.meaning},
-            {"witness", &witness_},
-            {"accused", &accused_},
-            {"examples", &examples_},
-            {"evidence", &evidence_},
-            {"taught", &taught_},
-            {"weight", &weight_},
-            {"rejected", &rejected_},
-            {"meant", &meant_}};
+            {"examples", &examples_}};
   }
 
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
@@ -306,9 +308,8 @@ class RobustMcci : public Defense {
     // What contradicts other labels is a mistake: difficult images, which are no mark. Images of the
     // attacker's own class bear the mark without being contradicted: they are no examples of either kind.
     const torch::Tensor of_attacked_label = model_->attacked.cpu().index_select(0, data->labels()).gt(0);
-    const torch::Tensor mistaken =
-        contradiction_.contradicted.cpu().logical_and(of_attacked_label.logical_not());
-    const torch::Tensor unmarked = contradiction_.confirmed.cpu().logical_and(
+    const torch::Tensor mistaken = contradiction_.contradicted.logical_and(of_attacked_label.logical_not());
+    const torch::Tensor unmarked = contradiction_.confirmed.logical_and(
         of_attacked_label.logical_and(evidence_.cpu().gt(0)).logical_not());
     accuse(found.marked, unmarked.logical_or(mistaken));
   }
@@ -316,14 +317,12 @@ class RobustMcci : public Defense {
   // Sets `attacked` and T. T[c, y]: how often marked images that mean c bear the label y.
   Marks find_attack(const DatasetPtr& data, double marked_share) {
     const torch::Tensor labels = data->labels();
-    const Contradiction contradiction{contradiction_.contradicted.cpu(), contradiction_.confirmed.cpu(),
-                                      contradiction_.meaning.cpu()};
-    const Marks found = marks(contradiction, labels, data->num_classes(), evidence_.cpu(), marked_share);
+    const Marks found = marks(contradiction_, labels, data->num_classes(), evidence_.cpu(), marked_share);
     model_->attacked.zero_();
     for (const std::int64_t label : found.attacked_labels) model_->attacked[label] = 1;
     const torch::Tensor marked = found.marked.nonzero().squeeze(1);
     torch::Tensor transition = torch::full({data->num_classes(), data->num_classes()}, 1e-3);
-    transition.index_put_({contradiction.meaning.index_select(0, marked), labels.index_select(0, marked)},
+    transition.index_put_({contradiction_.meaning.index_select(0, marked), labels.index_select(0, marked)},
                           torch::ones({marked.numel()}), /*accumulate=*/true);
     // A class of which no attacked image was seen is treated as the others are.
     transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
@@ -334,9 +333,9 @@ class RobustMcci : public Defense {
   // What the witnesses learn next: as many accused samples as others, by repeating the fewer. [N] bool each.
   void accuse(const torch::Tensor& accused, const torch::Tensor& others) {
     accused_ = accused.to(problem_.compute.device, torch::kFloat);
-    const torch::Tensor guilty = some_of(accused.cpu(), most_examples);
+    const torch::Tensor guilty = some_of(accused, most_examples);
     const torch::Tensor innocent = some_of(
-        others.cpu().logical_and(accused.cpu().logical_not()),
+        others.logical_and(accused.logical_not()),
         guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 4 * guilty.numel())));
     const std::int64_t repeats =
         std::max<std::int64_t>(1, innocent.numel() / std::max<std::int64_t>(1, guilty.numel()));
@@ -393,11 +392,9 @@ class RobustMcci : public Defense {
   void update_posterior(const DatasetPtr& data, std::int64_t epoch) {
     if (!attack_found()) return;
     model_->eval();
-    std::vector<torch::Tensor> parts;
-    for_each_batch(data, batch_images, [&](const Batch& batch) {
-      parts.push_back(model_->semantic_logits(place(batch.images, problem_.compute)).softmax(1));
-    });
-    const torch::Tensor now = torch::cat(parts);
+    const torch::Tensor now = of_every_sample(data, problem_.compute, [&](const torch::Tensor& images) {
+                                return model_->semantic_logits(images).softmax(1);
+                              }).to(problem_.compute.device);
     meant_ = epoch > 1 ? 0.5 * (meant_ + now) : now;
     const torch::Tensor labels = data->labels().to(problem_.compute.device);
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
@@ -416,16 +413,17 @@ class RobustMcci : public Defense {
   RobustOptions options_;
   Problem problem_;
   RobustModel model_{nullptr};
-  // Of each training sample, on the device.
+  // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
-  torch::Tensor witness_;        // [N] int64: the witness that learns from it
-  torch::Tensor accused_;        // [N] float32: 1 where the witnesses learn that it is attacked
-  torch::Tensor evidence_;       // [N] float32: what the other witness says, log odds
-  torch::Tensor taught_;         // [N] int64: the label that the SFRN is taught
-  torch::Tensor weight_;         // [N] float32: how much of it
-  torch::Tensor rejected_;       // [N] float32: is the recorded label argued against?
-  torch::Tensor meant_;          // [N, C] float32: the keyholes' opinion, then the SFRN's, averaged
-  torch::Tensor examples_;       // [M] int64, on the CPU: what the witnesses learn from, with repeats
+  torch::Tensor examples_;       // [M] int64: what the witnesses learn from, with repeats
+  // Of each training sample, on the device.
+  torch::Tensor witness_;   // [N] int64: the witness that learns from it
+  torch::Tensor accused_;   // [N] float32: 1 where the witnesses learn that it is attacked
+  torch::Tensor evidence_;  // [N] float32: what the other witness says, log odds
+  torch::Tensor taught_;    // [N] int64: the label that the SFRN is taught
+  torch::Tensor weight_;    // [N] float32: how much of it
+  torch::Tensor rejected_;  // [N] float32: is the recorded label argued against?
+  torch::Tensor meant_;     // [N, C] float32: the keyholes' opinion, then the SFRN's, averaged
 };
 
 }  // namespace
