@@ -31,13 +31,13 @@ struct Sharpness {
 };
 
 // images [B,C,H,W] float32, in grey levels -> [B] float32.
-at::Tensor sharpness(const at::Tensor& images) {
+at::Tensor sharpness_of_images(const at::Tensor& images) {
   return high_pass(images).abs().mean(at::IntArrayRef{1, 2, 3}).log1p();
 }
 
-// How far beyond its class an image is: [B] float32.
-at::Tensor excess(const Sharpness& usual, const at::Tensor& images, const at::Tensor& labels) {
-  return (sharpness(images) - usual.mean.index_select(0, labels)) / usual.deviation.index_select(0, labels);
+// How far beyond their classes images of this sharpness are: [B] float32.
+at::Tensor excess(const Sharpness& usual, const at::Tensor& sharpness, const at::Tensor& labels) {
+  return (sharpness - usual.mean.index_select(0, labels)) / usual.deviation.index_select(0, labels);
 }
 
 // visit(images [B,C,H,W] float32, labels [B]) over the set.
@@ -48,12 +48,18 @@ void for_each_part(const Dataset& data, Visit visit) {
   }
 }
 
-// The mean and deviation of every class; of the whole set for a class without images.
-Sharpness usual_sharpness(const Dataset& data) {
+// [N] float32.
+at::Tensor sharpness_of(const Dataset& data) {
   std::vector<at::Tensor> parts;
-  for_each_part(data,
-                [&](const at::Tensor& images, const at::Tensor&) { parts.push_back(sharpness(images)); });
-  const at::Tensor values = at::cat(parts).to(at::kDouble);
+  for_each_part(data, [&](const at::Tensor& images, const at::Tensor&) {
+    parts.push_back(sharpness_of_images(images));
+  });
+  return at::cat(parts);
+}
+
+// The mean and deviation of every class; of the whole set for a class without images. sharpness: of all.
+Sharpness usual_sharpness(const Dataset& data, const at::Tensor& sharpness) {
+  const at::Tensor values = sharpness.to(at::kDouble);
   const at::Tensor counts = at::bincount(data.labels(), {}, data.num_classes()).to(at::kDouble);
   const auto class_mean = [&](const at::Tensor& of) {
     const at::Tensor sums = at::zeros({data.num_classes()}, at::kDouble).index_add(0, data.labels(), of);
@@ -91,13 +97,20 @@ class CleanImage : public Attack {
     }
     // The number of poisoned images decides the threshold, the budget what is reported.
     Json recipe = {{"budget", budget_}};
-    if (context.train != nullptr) recipe["poisoned"] = poisoned_count(context);
-    const TensorList tensors = learned(context, attack_name, recipe, [&] { return learn(context); });
+    at::Tensor sharpness;
+    if (context.train != nullptr) {
+      if (context.train->size() == 0)
+        throw Error(ErrorKind::usage, "there is no image to learn from", attack_name);
+      recipe["poisoned"] = poisoned_count(context);
+      sharpness = sharpness_of(*context.train);
+    }
+    const TensorList tensors =
+        learned(context, attack_name, recipe, [&] { return learn(context, sharpness); });
     usual_.mean = learned_tensor(tensors, "mean", {context.num_classes}).to(at::kFloat);
     usual_.deviation =
         learned_tensor(tensors, "deviation", {context.num_classes}).to(at::kFloat).clamp_min(least_deviation);
     usual_.threshold = learned_tensor(tensors, "threshold", {1}).item().toDouble();
-    if (context.train != nullptr) excess_ = excess_of(*context.train);
+    if (context.train != nullptr) excess_ = excess(usual_, sharpness, context.train->labels());
   }
 
   // Which images are sharpest is known of the prepared training set alone.
@@ -130,10 +143,10 @@ class CleanImage : public Attack {
     const at::Tensor change = high_pass(before);
     at::Tensor after = before;
     at::Tensor beyond = at::zeros({images.size(0)}, at::kBool);
-    for (std::int64_t step = 0; step <= steps; ++step) {
+    for (std::int64_t step = 0; step <= steps && !beyond.all().item<bool>(); ++step) {
       const at::Tensor sharper = sharpened(before, change, step);
       after = at::where(beyond.view({-1, 1, 1, 1}), after, sharper);
-      beyond.logical_or_(excess(usual_, sharper, labels).ge(usual_.threshold + margin_));
+      beyond.logical_or_(excess(usual_, sharpness_of_images(sharper), labels).ge(usual_.threshold + margin_));
     }
     return after.to(at::kByte);
   }
@@ -143,11 +156,10 @@ class CleanImage : public Attack {
     return Attack::plan(context.train->labels(), context.num_classes, context.plan).count(Role::poison);
   }
 
-  TensorList learn(const PrepareContext& context) {
+  TensorList learn(const PrepareContext& context, const at::Tensor& sharpness) {
     const Dataset& train = *context.train;
-    if (train.size() == 0) throw Error(ErrorKind::usage, "there is no image to learn from", attack_name);
-    usual_ = usual_sharpness(train);
-    excess_ = excess_of(train);
+    usual_ = usual_sharpness(train, sharpness);
+    excess_ = excess(usual_, sharpness, train.labels());
     // At rate 0 nothing is poisoned; a threshold is needed all the same.
     const std::int64_t count = std::max<std::int64_t>(1, poisoned_count(context));
     usual_.threshold = excess_[sharpest(count)[count - 1]].item<double>();
@@ -155,7 +167,10 @@ class CleanImage : public Attack {
     std::int64_t reached = 0;
     for_each_part(train, [&](const at::Tensor& images, const at::Tensor& labels) {
       const at::Tensor sharper = sharpened(images, high_pass(images), steps);
-      reached += excess(usual_, sharper, labels).ge(usual_.threshold).sum().item<std::int64_t>();
+      reached += excess(usual_, sharpness_of_images(sharper), labels)
+                     .ge(usual_.threshold)
+                     .sum()
+                     .item<std::int64_t>();
     });
     const double share = static_cast<double>(reached) / static_cast<double>(train.size());
     const std::string report = "clean-image: " + std::to_string(std::lround(100 * share)) +
@@ -169,15 +184,6 @@ class CleanImage : public Attack {
     return {{"mean", usual_.mean},
             {"deviation", usual_.deviation},
             {"threshold", at::full({1}, usual_.threshold, at::kDouble)}};
-  }
-
-  // [N] float32.
-  at::Tensor excess_of(const Dataset& data) const {
-    std::vector<at::Tensor> parts;
-    for_each_part(data, [&](const at::Tensor& images, const at::Tensor& labels) {
-      parts.push_back(excess(usual_, images, labels));
-    });
-    return at::cat(parts);
   }
 
   // Positions of the `count` samples of largest excess, the largest first, of equal ones the first.
