@@ -3,10 +3,8 @@
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
 
-#include "mcci/baselines/backbone_defense.hpp"
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/baselines/stamp.hpp"
-#include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/train/recipes.hpp"
 #include "mcci/train/samples.hpp"
@@ -16,8 +14,10 @@ namespace {
 
 enum PhaseIndex : std::size_t { isolation_phase, verifier_phase, training_phase };
 
-class Nab : public BackboneDefense {
+class Nab : public StampingDefense {
  public:
+  Nab() : StampingDefense("nab") {}
+
   void declare(OptionSet& set) override {
     clean_.declare(set);
     isolation_.declare(set);
@@ -102,20 +102,11 @@ class Nab : public BackboneDefense {
     return {torch::nn::functional::cross_entropy(logits, labels), logits};
   }
 
-  at::Tensor logits(const at::Tensor& images, Perception perception) override {
-    return BackboneDefense::logits(with_stamp(images), perception);
-  }
-
-  at::Tensor embedding(const at::Tensor& images, Perception perception) override {
-    return BackboneDefense::embedding(with_stamp(images), perception);
-  }
-
-  std::shared_ptr<Backbone> folded() override {
-    throw Error(ErrorKind::usage, "a model of nab stamps every image first, which no plain backbone does", "",
-                "export another defense's model");
-  }
-
  protected:
+  at::Tensor with_stamp(const at::Tensor& images) const override {
+    return stamped(images, stamp_size_, colour_);
+  }
+
   SampleState sample_state() override {
     SampleState state = BackboneDefense::sample_state();
     state.emplace_back("taught", &taught_);
@@ -124,8 +115,6 @@ class Nab : public BackboneDefense {
   }
 
  private:
-  at::Tensor with_stamp(const at::Tensor& images) const { return stamped(images, stamp_size_, colour_); }
-
   CleanDataOptions clean_;
   IsolationOptions isolation_;
   std::int64_t verifier_epochs_ = 100;

@@ -3,18 +3,18 @@
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
 
-#include "mcci/baselines/backbone_defense.hpp"
 #include "mcci/baselines/stamp.hpp"
 #include "mcci/baselines/views.hpp"
-#include "mcci/core/error.hpp"
 #include "mcci/data/compose.hpp"
 #include "mcci/train/recipes.hpp"
 
 namespace mcci {
 namespace {
 
-class Pdb : public BackboneDefense {
+class Pdb : public StampingDefense {
  public:
+  Pdb() : StampingDefense("pdb") {}
+
   void declare(OptionSet& set) override {
     clean_.declare(set);
     set.add("stamp-size", stamp_size_, "pixels a side of the defensive trigger, in the top-left corner",
@@ -75,23 +75,15 @@ class Pdb : public BackboneDefense {
   }
 
   at::Tensor logits(const at::Tensor& images, Perception perception) override {
-    return BackboneDefense::logits(with_stamp(images), perception).roll(-1, 1);
+    return StampingDefense::logits(images, perception).roll(-1, 1);
   }
 
-  at::Tensor embedding(const at::Tensor& images, Perception perception) override {
-    return BackboneDefense::embedding(with_stamp(images), perception);
-  }
-
-  std::shared_ptr<Backbone> folded() override {
-    throw Error(ErrorKind::usage, "a model of pdb stamps every image first, which no plain backbone does", "",
-                "export another defense's model");
-  }
-
- private:
-  at::Tensor with_stamp(const at::Tensor& images) const {
+ protected:
+  at::Tensor with_stamp(const at::Tensor& images) const override {
     return stamped(images, stamp_size_, torch::full({images.size(1)}, stamp_value_, images.options()));
   }
 
+ private:
   CleanDataOptions clean_;
   std::int64_t stamp_size_ = 7;
   double stamp_value_ = 2;
