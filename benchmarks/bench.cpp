@@ -1,117 +1,111 @@
-// Training steps of the plain model and of MCCI, and the spectrum, in interleaved rounds on random images:
-// medians over the rounds and ratios, since single timings on a shared machine mean little.
+// Measures what each line of standard input names, and answers each with one line of JSON, so that rounds of
+// several programs can be interleaved; ./dev bench does that. Lines, where DEFENSE is mcci or plain and
+// PRECISION is fp32 or auto:
 //
-//   ./dev bench [ROUNDS]       default 7
+//   train DEFENSE PRECISION WIDTH         operations|convolutions DEFENSE WIDTH       limit PRECISION
+//   predict plain|folded WIDTH BATCH      spectrum SIZE      decode      load SIZE WORKERS
+//   wait memory|jpeg WIDTH                environment
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
+#include <iostream>
+#include <map>
+#include <sstream>
 #include <string>
-#include <vector>
 
-#include <ATen/ATen.h>
-
-#include "mcci/baselines/plain.hpp"
+#include "benchmarks/measurement.hpp"
 #include "mcci/core/error.hpp"
-#include "mcci/method/mcci.hpp"
-#include "mcci/method/spectrum.hpp"
-#include "mcci/train/optimizer.hpp"
+#include "mcci/runtime/environment.hpp"
 
-namespace mcci {
+namespace mcci::benchmarks {
+
+Measurement rate(std::string unit, double amount, std::function<void()> work) {
+  work();
+  return {std::move(unit), [amount, work = std::move(work)](double seconds) {
+            const auto start = std::chrono::steady_clock::now();
+            double elapsed = 0;
+            double done = 0;
+            do {
+              work();
+              done += amount;
+              elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            } while (elapsed < seconds);
+            return done / elapsed;
+          }};
+}
+
 namespace {
 
-constexpr std::int64_t images_per_step = 128;
-constexpr int steps_per_round = 8;
-
-// Trains on one batch again and again: what a step costs, without data loading.
-class Contender {
+// The words of a request, read one after the other.
+class Request {
  public:
-  Contender(std::unique_ptr<Defense> defense, const std::string& preset, const Compute& compute)
-      : defense_(std::move(defense)) {
-    OptionSet set;
-    options_.declare(set);
-    defense_->declare(set);
-    set.assign_json(defense_->presets().at(preset), Origin::preset, preset);
-    Problem problem;
-    problem.shape = {3, 32, 32};
-    problem.num_classes = 10;
-    problem.backbone = {"resnet18", 3, 32, 100, 16};
-    problem.compute = compute;
-    defense_->build(problem);
-    phases_ = defense_->phases(options_);
-    optimizer_ = make_optimizer(phases_.front().optimizer, phases_.front().parameters);
-    batch_.images = place(at::rand({images_per_step, 3, 32, 32}), compute);
-    batch_.labels = at::randint(0, 10, {images_per_step}, at::kLong).to(compute.device);
-    batch_.indices = at::arange(images_per_step).to(compute.device);
-  }
+  explicit Request(const std::string& line) : words_(line), line_(line) {}
 
-  void step() {
-    optimizer_->zero_grad();
-    defense_->loss(0, batch_).loss.backward();
-    optimizer_->step(0.01);
+  template <class Value>
+  Value next() {
+    Value value{};
+    if (!(words_ >> value)) throw Error(ErrorKind::usage, "the request '" + line_ + "' is not understood");
+    return value;
   }
 
  private:
-  std::unique_ptr<Defense> defense_;
-  TrainOptions options_;
-  std::vector<Phase> phases_;
-  std::unique_ptr<Optimizer> optimizer_;
-  Batch batch_;
+  std::istringstream words_;
+  std::string line_;
 };
 
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < steps_per_round; ++i) work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+Measurement prepare(const std::string& line, const Compute& compute) {
+  Request request(line);
+  const auto word = [&] { return request.next<std::string>(); };
+  const auto number = [&] { return request.next<std::int64_t>(); };
+  Compute computing = compute;
+  const auto with_precision = [&] {
+    if (word() == "fp32") computing.bf16 = false;
+  };
+  const std::string kind = word();
+  if (kind == "train") {
+    const std::string defense = word();
+    with_precision();
+    return training(defense, number(), computing);
+  }
+  if (kind == "limit") {
+    with_precision();
+    return convolution_limit(computing);
+  }
+  if (kind == "decode") return jpeg_decoding();
+  const bool named = kind == "operations" || kind == "convolutions" || kind == "predict" || kind == "wait";
+  const std::string name = named ? word() : "";
+  const std::int64_t size = number();
+  if (kind == "operations") return operations(name, size, compute);
+  if (kind == "convolutions") return convolution_share(name, size, compute);
+  if (kind == "predict") return prediction(name, size, number(), compute);
+  if (kind == "wait") return waiting(name, size, compute);
+  if (kind == "spectrum") return spectrum(size);
+  if (kind == "load") return jpeg_batches(size, number());
+  throw Error(ErrorKind::usage, "there is no measurement '" + kind + "'");
 }
 
-struct Entry {
-  std::string name;
-  std::function<void()> work;
-  std::vector<double> rates;
-};
-
-void run(int rounds) {
+void serve(double seconds) {
   const Compute compute = setup_compute({});
-  Contender plain(make_plain(), "paper", compute);
-  Contender paper(make_mcci(), "paper", compute);
-  Contender head_start(make_mcci(), "fast", compute);
-  const at::Tensor images = at::rand({images_per_step, 3, 32, 32});
-  std::vector<Entry> entries = {
-      {"plain step, resnet18 width 16", [&] { plain.step(); }, {}},
-      {"mcci step, preset paper", [&] { paper.step(); }, {}},
-      {"mcci head start step, preset fast", [&] { head_start.step(); }, {}},
-      {"spectrum (DCT of 3x32x32)", [&] { attack_indicator(images, Indicator::raw); }, {}}};
-  for (Entry& entry : entries) seconds_of(entry.work);  // warm-up
-  for (int round = 0; round < rounds; ++round) {
-    for (Entry& entry : entries)
-      entry.rates.push_back(images_per_step * steps_per_round / seconds_of(entry.work));
-  }
-  std::printf("%lld threads, %s, medians of %d interleaved rounds\n", static_cast<long long>(compute.threads),
-              compute.bf16 ? "bf16" : "fp32", rounds);
-  double first = 0;
-  for (Entry& entry : entries) {
-    std::sort(entry.rates.begin(), entry.rates.end());
-    const double median = entry.rates[entry.rates.size() / 2];
-    if (first == 0) first = median;
-    std::printf("%-36s %9.0f images/s   (%.0f .. %.0f)   %.2f x the first\n", entry.name.c_str(), median,
-                entry.rates.front(), entry.rates.back(), median / first);
+  std::map<std::string, Measurement> prepared;
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "environment") {
+      std::cout << environment(compute).dump() << std::endl;
+      continue;
+    }
+    auto found = prepared.find(line);
+    if (found == prepared.end()) found = prepared.emplace(line, prepare(line, compute)).first;
+    const Json answer = {
+        {"measurement", line}, {"value", found->second.measure(seconds)}, {"unit", found->second.unit}};
+    std::cout << answer.dump() << std::endl;
   }
 }
 
 }  // namespace
-}  // namespace mcci
+}  // namespace mcci::benchmarks
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 7;
-  if (rounds < 1) {
-    std::fprintf(stderr, "usage: mcci_bench [ROUNDS], a positive number\n");
-    return 2;
-  }
   try {
-    mcci::run(rounds);
+    mcci::benchmarks::serve(argc > 1 ? std::stod(argv[1]) : 1.0);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mcci_bench: error: %s\n", error.what());
     return 1;
