@@ -6,11 +6,14 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <c10/core/DispatchKeySet.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/signal/fast_dct.hpp"
 
 namespace mcci {
 namespace {
@@ -29,6 +32,8 @@ at::Tensor transform_planes(const at::Tensor& left, const at::Tensor& x, const a
   return at::matmul(left, at::matmul(x, right)).contiguous();
 }
 
+bool needs_gradient(const at::Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }
+
 }  // namespace
 
 at::Tensor dct_matrix(std::int64_t n, at::Device device) {
@@ -43,7 +48,14 @@ at::Tensor dct_matrix(std::int64_t n, at::Device device) {
 
 at::Tensor dct2(const at::Tensor& x) {
   check_planes(x);
-  return transform_planes(dct_matrix(x.size(-2), x.device()), x, dct_matrix(x.size(-1), x.device()).t());
+  const std::int64_t height = x.size(-2), width = x.size(-1);
+  if (x.device().is_cpu() && !needs_gradient(x) && has_fast_dct(height) && has_fast_dct(width)) {
+    const at::Tensor in = x.contiguous();
+    at::Tensor out = at::empty(in.sizes(), in.options());
+    fast_dct2(in.data_ptr<float>(), out.data_ptr<float>(), in.numel() / (height * width), height, width);
+    return out;
+  }
+  return transform_planes(dct_matrix(height, x.device()), x, dct_matrix(width, x.device()).t());
 }
 
 at::Tensor idct2(const at::Tensor& x) {

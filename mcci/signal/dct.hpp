@@ -11,9 +11,10 @@ namespace mcci {
 // Errors: internal for n < 1.
 at::Tensor dct_matrix(std::int64_t n, at::Device device = at::kCPU);
 
-// Two-dimensional orthonormal DCT-II of every H x W plane, as two matrix products on x's device: x [...,H,W]
-// float32 -> the same shape, contiguous and unscaled (the DC of a constant plane c is c sqrt(HW): up to 8160
-// for 255 at 32x32). Differentiable; float32 also inside an autocast region, which would keep 8 bits of the
+// Two-dimensional orthonormal DCT-II of every H x W plane: x [...,H,W] float32 -> the same shape, contiguous
+// and unscaled (the DC of a constant plane c is c sqrt(HW): up to 8160 for 255 at 32x32). By fast_dct2 where
+// it can; as two matrix products on other devices, for sides with a large odd part, and where a gradient is
+// asked for: differentiable; float32 also inside an autocast region, which would keep 8 bits of the
 // spectrum. Errors: internal for another dtype, fewer than two dimensions or an empty plane.
 at::Tensor dct2(const at::Tensor& x);
 

@@ -3,8 +3,11 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <gtest/gtest.h>
@@ -81,6 +84,30 @@ TEST(Dct2, MatchesTheDefinition) {
   for (std::int64_t b = 0; b < 2; ++b) {
     for (std::int64_t c = 0; c < 3; ++c) EXPECT_LT(max_difference(spectrum[b][c], naive_dct2(x[b][c])), 1e-3);
   }
+}
+
+// Sides that are halved to nothing, to an odd rest, not at all, and that only products can take; more columns
+// or rows than are transformed side by side, and fewer.
+TEST(Dct2, IsTheSameByEitherAlgorithm) {
+  for (const auto& [height, width] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 1}, {2, 3}, {16, 32}, {15, 30}, {28, 6}, {17, 8}, {224, 224}}) {
+    const at::Tensor x = noise({2, height, width});
+    const at::Tensor products =
+        at::matmul(at::matmul(dct_matrix(height), x), dct_matrix(width).t()).to(at::kDouble);
+    EXPECT_LT(max_difference(dct2(x), products), 2e-6 * products.abs().max().item<double>())
+        << height << "x" << width;
+  }
+}
+
+TEST(Dct2, DoesNotDependOnTheNumberOfThreads) {
+  const at::Tensor x = noise({5, 3, 28, 20});
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor one = dct2(x);
+  at::set_num_threads(3);
+  const at::Tensor three = dct2(x);
+  at::set_num_threads(threads);
+  EXPECT_TRUE(at::equal(one, three));
 }
 
 TEST(Dct2, MatchesSciPy) {
