@@ -6,10 +6,10 @@
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/dropout.h>
 #include <torch/nn/modules/pooling.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/method/dropout.hpp"
 
 namespace mcci {
 namespace {
@@ -26,7 +26,7 @@ void add_convolution(nn::Sequential& layers, std::int64_t in, std::int64_t out, 
 
 void add_pool(nn::Sequential& layers, std::int64_t kernel, double dropout) {
   layers->push_back(nn::MaxPool2d(nn::MaxPool2dOptions(kernel).stride(2)));
-  layers->push_back(nn::Dropout(dropout));
+  layers->push_back(Dropout(dropout));
 }
 
 constexpr double dropout_rates[3] = {0.2, 0.3, 0.4};
