@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 
 #include "mcci/core/registry.hpp"
+#include "mcci/train/adadelta.hpp"
 
 namespace mcci {
 
@@ -55,6 +56,14 @@ class Sgd : public Optimizer {
   double momentum_;
 };
 
+// Whether value i in memory of one belongs to value i of the other. An optimizer's state is laid out as the
+// parameter.
+bool is_plain_memory(const at::Tensor& parameter, const at::Tensor& gradient) {
+  return parameter.is_cpu() && parameter.scalar_type() == at::kFloat &&
+         gradient.scalar_type() == at::kFloat && gradient.is_cpu() &&
+         parameter.is_non_overlapping_and_dense() && gradient.strides() == parameter.strides();
+}
+
 class Adadelta : public Optimizer {
  public:
   Adadelta(const OptimizerOptions& options, TensorList parameters, std::vector<double> scales)
@@ -62,21 +71,34 @@ class Adadelta : public Optimizer {
                   {"square_average", "accumulated_delta"}) {}
 
   void step(double lr) override {
-    constexpr double rho = 0.9;
-    constexpr double epsilon = 1e-6;
     at::NoGradGuard no_grad;
     for (std::size_t p = 0; p < parameters_.size(); ++p) {
       at::Tensor& parameter = parameters_[p].second;
       if (!parameter.grad().defined()) continue;
-      const at::Tensor gradient = parameter.grad().add(parameter, weight_decay(p));
-      at::Tensor& square_average = slot(p, 0);
-      at::Tensor& accumulated_delta = slot(p, 1);
-      square_average.mul_(rho).addcmul_(gradient, gradient, 1 - rho);
-      const at::Tensor delta =
-          accumulated_delta.add(epsilon).sqrt_().div_(square_average.add(epsilon).sqrt_()).mul_(gradient);
-      accumulated_delta.mul_(rho).addcmul_(delta, delta, 1 - rho);
-      parameter.add_(delta, -rate(lr, p));
+      if (is_plain_memory(parameter, parameter.grad())) {
+        adadelta_step(parameter.data_ptr<float>(), parameter.grad().data_ptr<float>(),
+                      slot(p, 0).data_ptr<float>(), slot(p, 1).data_ptr<float>(), parameter.numel(),
+                      static_cast<float>(weight_decay(p)), static_cast<float>(rate(lr, p)));
+      } else {
+        step_by_tensors(p, lr);
+      }
     }
+  }
+
+ private:
+  // The same on other devices, and for a gradient that is laid out differently.
+  void step_by_tensors(std::size_t p, double lr) {
+    constexpr double rho = 0.9;
+    constexpr double epsilon = 1e-6;
+    at::Tensor& parameter = parameters_[p].second;
+    const at::Tensor gradient = parameter.grad().add(parameter, weight_decay(p));
+    at::Tensor& square_average = slot(p, 0);
+    at::Tensor& accumulated_delta = slot(p, 1);
+    square_average.mul_(rho).addcmul_(gradient, gradient, 1 - rho);
+    const at::Tensor delta =
+        accumulated_delta.add(epsilon).sqrt_().div_(square_average.add(epsilon).sqrt_()).mul_(gradient);
+    accumulated_delta.mul_(rho).addcmul_(delta, delta, 1 - rho);
+    parameter.add_(delta, -rate(lr, p));
   }
 };
 

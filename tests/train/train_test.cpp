@@ -68,6 +68,26 @@ TEST(Optimizer, AdadeltaEqualsPyTorch) {
   expect_parity_over_three_steps("adadelta", options);
 }
 
+// In memory order it takes one pass, otherwise tensor operations.
+TEST(Optimizer, AdadeltaIsTheSameHoweverAGradientIsLaidOut) {
+  OptimizerOptions options;
+  options.optimizer = "adadelta";
+  options.weight_decay = 1e-2;
+  const at::Tensor start = at::rand({40, 30, 6, 6}).contiguous(at::MemoryFormat::ChannelsLast);
+  at::Tensor same = start.clone().requires_grad_(), other = start.clone().requires_grad_();
+  const auto one_pass = make_optimizer(options, {{"weight", same}});
+  const auto by_tensors = make_optimizer(options, {{"weight", other}});
+  for (int step = 0; step < 3; ++step) {
+    const at::Tensor gradient = at::randn(start.sizes());
+    same.mutable_grad() = gradient.contiguous(at::MemoryFormat::ChannelsLast);
+    other.mutable_grad() = gradient;
+    one_pass->step(0.5);
+    by_tensors->step(0.5);
+  }
+  EXPECT_GT((same - start).abs().max().item<double>(), 1e-3);
+  EXPECT_TRUE(at::allclose(same.detach(), other.detach(), 1e-6, 1e-7));
+}
+
 TEST(Optimizer, AdamEqualsPyTorch) {
   OptimizerOptions options;
   options.optimizer = "adam";
