@@ -394,6 +394,9 @@ def row(entry):
     goal = ""
     if entry["goal"]:
         (direction, limit), = entry["goal"].items()
+        judged = entry["ratio"] or entry["value"]
+        if judged and judged["least"] < limit < judged["most"]:
+            verdict += ", within the spread"
         goal = f"{'≥' if direction == 'at least' else '≤'} {limit:g}"
     unit = entry["unit"] if entry["value"] else ""
     value = f"{with_spread(entry['value'])} {unit}".strip()
