@@ -336,7 +336,8 @@ class TrainerTest : public ::testing::Test {
   }
   ~TrainerTest() override {
     set_interrupt_requested(false);
-    fs::remove_all(folder_);
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
   }
 
   // Stops a run in one of its batches and resumes it.
