@@ -6,8 +6,8 @@ namespace mcci {
 
 void adadelta_step(float* parameter, const float* gradient, float* square_average, float* accumulated_delta,
                    std::int64_t n, float weight_decay, float rate) {
-  constexpr float rho = 0.9F;
-  constexpr float epsilon = 1e-6F;
+  constexpr float rho = static_cast<float>(adadelta_rho);
+  constexpr float epsilon = static_cast<float>(adadelta_epsilon);
   constexpr std::int64_t worth_a_second_thread = 32768;
 #pragma omp parallel for simd if (n > worth_a_second_thread)
   for (std::int64_t i = 0; i < n; ++i) {

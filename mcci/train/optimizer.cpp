@@ -88,8 +88,8 @@ class Adadelta : public Optimizer {
  private:
   // The same on other devices, and for a gradient that is laid out differently.
   void step_by_tensors(std::size_t p, double lr) {
-    constexpr double rho = 0.9;
-    constexpr double epsilon = 1e-6;
+    constexpr double rho = adadelta_rho;
+    constexpr double epsilon = adadelta_epsilon;
     at::Tensor& parameter = parameters_[p].second;
     const at::Tensor gradient = parameter.grad().add(parameter, weight_decay(p));
     at::Tensor& square_average = slot(p, 0);
