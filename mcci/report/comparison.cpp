@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -22,7 +23,7 @@ struct Label {
 };
 
 Label attack_of(const Row& row) { return {row.first().attack, row.first().attack_preset, ""}; }
-Label defense_of(const Row& row) { return {row.first().defense, row.first().preset, row.distinction}; }
+Label full_label(const Row& row) { return {row.first().defense, row.first().preset, row.distinction}; }
 
 std::size_t place_of(std::vector<Label>& labels, const Label& label) {
   const auto found = std::find(labels.begin(), labels.end(), label);
@@ -62,10 +63,45 @@ std::vector<std::optional<std::size_t>> undefended_of(const std::vector<Label>& 
   return result;
 }
 
+// What a row's defense is called. Options that tell a row from its namesakes are part of it, but where a
+// defense also has rows that need none, the first of the namesakes stands among those.
+class DefenseLabels {
+ public:
+  explicit DefenseLabels(const std::vector<const Row*>& rows) {
+    for (const Row* row : rows) {
+      const Label label = full_label(*row);
+      std::vector<std::string>& distinctions = distinctions_[{label.name, label.preset}];
+      if (std::find(distinctions.begin(), distinctions.end(), label.distinction) == distinctions.end()) {
+        distinctions.push_back(label.distinction);
+      }
+    }
+    for (auto& [name, distinctions] : distinctions_) {
+      const auto none = std::find(distinctions.begin(), distinctions.end(), "");
+      if (none == distinctions.end()) {
+        distinctions.clear();
+      } else {
+        distinctions.erase(none);
+      }
+    }
+  }
+
+  Label operator()(const Row& row) const {
+    Label label = full_label(row);
+    const std::vector<std::string>& distinctions = distinctions_.at({label.name, label.preset});
+    if (!distinctions.empty() && distinctions.front() == label.distinction) label.distinction.clear();
+    return label;
+  }
+
+ private:
+  // Of each name and preset: the distinctions in order of appearance, if some row has none.
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> distinctions_;
+};
+
 Comparison compare_alike(const std::vector<const Row*>& rows) {
   Comparison comparison;
   comparison.dataset = rows.front()->first().dataset;
   comparison.model = rows.front()->first().model;
+  const DefenseLabels defense_of(rows);
   std::vector<Label> attacks, defenses;
   std::vector<std::optional<double>> rates;
   for (const Row* row : rows) {
@@ -124,6 +160,30 @@ std::optional<double> ratio(const std::optional<double>& value, const std::optio
 }
 
 }  // namespace
+
+std::vector<std::size_t> Comparison::attacks_in(const Grid& grid) const {
+  std::vector<std::size_t> result;
+  for (std::size_t attack = 0; attack < attacks.size(); ++attack) {
+    bool any = false;
+    for (std::size_t defense = 0; defense < defenses.size(); ++defense) {
+      any = any || at(grid, attack, defense) != nullptr;
+    }
+    if (any) result.push_back(attack);
+  }
+  return result;
+}
+
+std::vector<std::size_t> Comparison::defenses_in(const Grid& grid) const {
+  std::vector<std::size_t> result;
+  for (std::size_t defense = 0; defense < defenses.size(); ++defense) {
+    bool any = false;
+    for (std::size_t attack = 0; attack < attacks.size(); ++attack) {
+      any = any || at(grid, attack, defense) != nullptr;
+    }
+    if (any) result.push_back(defense);
+  }
+  return result;
+}
 
 Measure Comparison::over_attacks(const Grid& grid, std::size_t defense, const FigureOf& figure) const {
   Measure result;

@@ -14,8 +14,8 @@ namespace mcci::report {
 using FigureOf = std::function<std::optional<double>(const Cell&)>;
 
 // One data set and one network. Names are in order of first appearance; a preset is part of a name where two
-// presets of one attack or defense were run, and a defense that was given more than the training set is
-// marked.
+// presets of one attack or defense were run, options where two rows would otherwise share a place, and a
+// defense that was given more than the training set is marked.
 struct Comparison {
   // At one rate, [attacks x defenses] row by row; null where nothing was run. Where an attack implanted for
   // some seeds only, it is the row of those.
@@ -34,6 +34,9 @@ struct Comparison {
   const Row* at(const Grid& grid, std::size_t attack, std::size_t defense) const {
     return grid.rows[attack * defenses.size() + defense];
   }
+  // Those that have a row in the grid, ascending: a table leaves the others out.
+  std::vector<std::size_t> attacks_in(const Grid& grid) const;
+  std::vector<std::size_t> defenses_in(const Grid& grid) const;
   // A value for each attack: the mean over its seeds, empty where it did not implant or was not run.
   Measure over_attacks(const Grid& grid, std::size_t defense, const FigureOf& figure) const;
   // The colour and mark of a defense in charts: 0 is the first undefended model's.

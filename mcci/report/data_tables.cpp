@@ -124,12 +124,13 @@ std::string latex_grid(const Comparison& comparison, const Comparison::Grid& gri
             (grid.rate ? report::latex(report::share_text(grid.rate)) + " poisoned" : "no rate given") +
             "}} \\\\\n";
   }
-  for (std::size_t attack = 0; attack < comparison.attacks.size(); ++attack) {
+  const std::vector<std::size_t> attacks = comparison.attacks_in(grid);
+  for (const std::size_t attack : attacks) {
     body += latex_line(report::latex(comparison.attacks[attack]), defenses, [&](std::size_t defense) {
       return latex_fields(comparison.at(grid, attack, defense));
     });
   }
-  if (comparison.attacks.size() < 2) return body;
+  if (attacks.size() < 2) return body;
   return body + latex_line("mean", defenses, [&](std::size_t defense) {
            std::string fields;
            for (const auto figure : latex_figures) {

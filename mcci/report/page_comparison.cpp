@@ -41,12 +41,6 @@ bool any_figure(const std::vector<Comparison>& comparisons, std::optional<double
                      [&](const Comparison& comparison) { return any_figure(comparison, figure); });
 }
 
-bool any_row(const Comparison::Grid& grid, std::size_t attack, std::size_t defenses) {
-  const auto first = grid.rows.begin() + static_cast<std::ptrdiff_t>(attack * defenses);
-  return std::any_of(first, first + static_cast<std::ptrdiff_t>(defenses),
-                     [](const Row* row) { return row != nullptr; });
-}
-
 // ------------------------------------------------------------------------------------------ averages
 
 struct Average {
@@ -83,7 +77,7 @@ std::string average_table(const std::vector<Comparison>& comparisons) {
     if (comparison.attacks.size() < 2) continue;
     for (const Comparison::Grid& grid : comparison.grids) {
       bool leads = true;
-      for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+      for (const std::size_t defense : comparison.defenses_in(grid)) {
         const std::int64_t counted =
             comparison.over_attacks(grid, defense, [](const Cell& cell) { return cell.asr; }).defined();
         body += std::string("<tr class=\"") + (leads ? "leads" : "follows") + "\">" +
@@ -139,20 +133,20 @@ std::string heat_map(const Comparison& comparison, const Comparison::Grid& grid,
   std::string content = std::string("<div class=\"scroll\"><table class=\"heat ") + metric.style +
                         "\"><caption>" + metric.name +
                         " %</caption>\n<thead><tr><th scope=\"col\">attack</th>";
-  for (const std::string& defense : comparison.defenses) {
-    content += "<th scope=\"col\">" + html(defense) + "</th>";
+  const std::vector<std::size_t> defenses = comparison.defenses_in(grid);
+  for (const std::size_t defense : defenses) {
+    content += "<th scope=\"col\">" + html(comparison.defenses[defense]) + "</th>";
   }
   content += "</tr></thead>\n<tbody>\n";
-  for (std::size_t attack = 0; attack < comparison.attacks.size(); ++attack) {
-    if (!any_row(grid, attack, comparison.defenses.size())) continue;
+  for (const std::size_t attack : comparison.attacks_in(grid)) {
     content += "<tr><th scope=\"row\">" + html(comparison.attacks[attack]) + "</th>";
-    for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+    for (const std::size_t defense : defenses) {
       content += heat_cell(comparison, comparison.at(grid, attack, defense), defense, metric);
     }
     content += "</tr>\n";
   }
   content += "</tbody>\n<tbody><tr class=\"mean\"><th scope=\"row\">mean</th>";
-  for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+  for (const std::size_t defense : defenses) {
     const Measure measure = comparison.over_attacks(grid, defense, metric.figure);
     content += heat_cell(measure.mean(), measure.defined() > 0 ? "heated" : "absent",
                          comparison.defenses[defense] + ": " + metric.name + " " + mean_text(measure, 1) +
@@ -160,12 +154,13 @@ std::string heat_map(const Comparison& comparison, const Comparison::Grid& grid,
                          "");
   }
   content += "</tr>";
-  const bool has_clean = std::any_of(comparison.clean.begin(), comparison.clean.end(), [&](const Row* row) {
+  const bool has_clean = std::any_of(defenses.begin(), defenses.end(), [&](std::size_t defense) {
+    const Row* row = comparison.clean[defense];
     return row != nullptr && row->measure(metric.figure).defined() > 0;
   });
   if (has_clean) {
     content += "<tr><th scope=\"row\">clean set</th>";
-    for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+    for (const std::size_t defense : defenses) {
       content += heat_cell(comparison, comparison.clean[defense], defense, metric);
     }
     content += "</tr>";

@@ -206,9 +206,10 @@ std::string aligned(const Grid& grid) {
 
 // CA / ASR / PA by attack and defense.
 std::string markdown_grid(const report::Comparison& comparison, const report::Comparison::Grid& grid) {
+  const std::vector<std::size_t> defenses = comparison.defenses_in(grid);
   std::vector<std::string> head = {"attack"}, rule = {"---"};
-  for (const std::string& defense : comparison.defenses) {
-    head.push_back(report::markdown(defense));
+  for (const std::size_t defense : defenses) {
+    head.push_back(report::markdown(comparison.defenses[defense]));
     rule.emplace_back("---:");
   }
   const auto figures = [](const auto& mean_of) {
@@ -219,9 +220,10 @@ std::string markdown_grid(const report::Comparison& comparison, const report::Co
     return text;
   };
   std::string table = markdown_line(head) + markdown_line(rule);
-  for (std::size_t attack = 0; attack < comparison.attacks.size(); ++attack) {
+  const std::vector<std::size_t> attacks = comparison.attacks_in(grid);
+  for (const std::size_t attack : attacks) {
     std::vector<std::string> line = {report::markdown(comparison.attacks[attack])};
-    for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+    for (const std::size_t defense : defenses) {
       const Row* row = comparison.at(grid, attack, defense);
       if (row == nullptr) {
         line.emplace_back();
@@ -233,8 +235,9 @@ std::string markdown_grid(const report::Comparison& comparison, const report::Co
     }
     table += markdown_line(line);
   }
+  if (attacks.size() < 2) return table;
   std::vector<std::string> last = {"**mean**"};
-  for (std::size_t defense = 0; defense < comparison.defenses.size(); ++defense) {
+  for (const std::size_t defense : defenses) {
     last.push_back(
         "**" + figures([&](auto figure) { return comparison.over_attacks(grid, defense, figure).mean(); }) +
         "**");

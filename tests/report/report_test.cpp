@@ -335,6 +335,18 @@ TEST(Markdown, APageJoinsResultsAndTellsThemApart) {
   EXPECT_EQ(occurrences(render_markdown_page({first}), "## One run\n"), 1u) << "one title needs no more";
 }
 
+TEST(Markdown, ATableShowsWhatWasRunAtItsRate) {
+  const Json often = single({{"rate", 0.1}, {"ca", 90}, {"asr", 5}, {"pa", 80}});
+  const Json seldom = single({{"rate", 0.01}, {"attack", "sig"}, {"defense", "abl"}, {"ca", 91}});
+  const std::string page = render_markdown_page({often, seldom});
+  EXPECT_THAT(page,
+              HasSubstr("1\u00a0% poisoned\n\n| attack | abl |\n| --- | ---: |\n| sig | 91.0 / – / – |\n\n"));
+  EXPECT_THAT(
+      page,
+      HasSubstr(
+          "10\u00a0% poisoned\n\n| attack | mcci |\n| --- | ---: |\n| badnets | 90.0 / 5.0 / 80.0 |\n\n"));
+}
+
 TEST(Markdown, WhatADefenseWasGivenStandsBesideItsFigures) {
   Json json = single({{"ca", 90}, {"asr", 5}, {"pa", 80}});
   json["cells"].push_back(

@@ -292,6 +292,36 @@ TEST(Comparison, PresetsArePartOfANameWhereTheyTellDefensesApart) {
   EXPECT_THAT(alone.undefended, ElementsAre(0u, 0u, 0u)) << "the only one there is";
 }
 
+TEST(Comparison, NamesWhatWasRunAtEachRate) {
+  const std::vector<Cell> cells = small_grid();
+  const std::vector<Row> rows = summarise(cells);
+  const Comparison comparison = compare(rows).front();
+  EXPECT_THAT(comparison.attacks_in(comparison.grids[0]), ElementsAre(0u)) << "blended was run at 10 % only";
+  EXPECT_THAT(comparison.attacks_in(comparison.grids[1]), ElementsAre(0u, 1u));
+  std::vector<Cell> fewer = small_grid();
+  fewer.erase(std::remove_if(fewer.begin(), fewer.end(),
+                             [](const Cell& c) { return c.defense == "none" && c.rate == 0.01; }),
+              fewer.end());
+  const std::vector<Row> fewer_rows = summarise(fewer);
+  const Comparison without = compare(fewer_rows).front();
+  EXPECT_THAT(without.defenses_in(without.grids[0]), ElementsAre(1u));
+  EXPECT_THAT(without.defenses_in(without.grids[1]), ElementsAre(0u, 1u));
+}
+
+TEST(Comparison, OptionsArePartOfANameOnlyWhereRowsWouldShareAPlace) {
+  std::vector<Cell> cells = {cell("none", 0), cell("none", 0), cell("none", 0)};
+  cells[0].attack = "sig";
+  cells[1].config["image-size"] = 32;
+  cells[2].config["image-size"] = 0;
+  std::vector<Row> rows = summarise(cells);
+  EXPECT_THAT(compare(rows).front().defenses, ElementsAre("none", "none, image-size 0"));
+  EXPECT_NE(compare(rows).front().at(compare(rows).front().grids[0], 1, 0), nullptr);
+
+  cells.erase(cells.begin());
+  rows = summarise(cells);
+  EXPECT_THAT(compare(rows).front().defenses, ElementsAre("none, image-size 32", "none, image-size 0"));
+}
+
 TEST(Comparison, CostsAreMultiplesOfTheUndefendedModelOfTheSameSet) {
   std::vector<Cell> cells = small_grid();
   std::vector<Row> rows = summarise(cells);
