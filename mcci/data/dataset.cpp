@@ -8,6 +8,8 @@
 #include "mcci/core/files.hpp"
 #include "mcci/core/registry.hpp"
 #include "mcci/data/fit.hpp"
+#include "mcci/data/procedural.hpp"
+#include "mcci/data/scene.hpp"
 #include "mcci/data/source.hpp"
 
 namespace fs = std::filesystem;
@@ -152,7 +154,12 @@ const std::vector<DatasetAlias>& dataset_aliases() {
     fashion.options.fit = "pad";
     fashion.classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
-    return std::vector<DatasetAlias>{fashion};
+    DatasetAlias procedural;
+    procedural.name = "procedural";
+    procedural.description = "57,600 colour images of textured figures among clutter, drawn at any size";
+    procedural.options.image_size = 32;
+    procedural.classes = scene_classes();
+    return std::vector<DatasetAlias>{fashion, procedural};
   }();
   return aliases;
 }
@@ -169,6 +176,13 @@ DatasetPtr open_dataset(const std::string& source, Split split, const DatasetOpt
   OpenRequest request{source, split, with_alias_options(source, options), {}};
   check(request.options);
   if (const DatasetAlias* const alias = find_alias(source)) {
+    if (alias->path.empty()) {
+      if (options.format != "auto") {
+        throw Error(ErrorKind::usage, "the data set " + alias->name + " is drawn and has no format", "",
+                    "leave data-format out; a folder of this name is ./" + alias->name);
+      }
+      return make_procedural(split, request.options);
+    }
     std::error_code ignored;
     if (!fs::is_directory(alias->path, ignored)) {
       throw Error(ErrorKind::io, "the data set " + alias->name + " is not installed", alias->path.string(),

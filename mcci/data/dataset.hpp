@@ -81,7 +81,7 @@ DatasetPtr open_images(const std::vector<std::filesystem::path>& paths, const Im
 struct DatasetAlias {
   std::string name;
   std::string description;
-  std::filesystem::path path;
+  std::filesystem::path path;        // empty: nothing to install, the images are drawn (procedural.hpp)
   std::string package;               // the Debian package that installs it
   DatasetOptions options;            // its usual image_size and fit
   std::vector<std::string> classes;  // names in order of the labels

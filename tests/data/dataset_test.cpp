@@ -853,14 +853,14 @@ TEST(DatasetAliases, BringTheirOptions) {
 
 TEST(DatasetAliases, OpenOrNameTheirPackage) {
   for (const DatasetAlias& alias : dataset_aliases()) {
-    if (!fs::exists(alias.path)) {
+    if (!alias.path.empty() && !fs::exists(alias.path)) {
       expect_error(ErrorKind::io, HasSubstr(alias.package), [&] { open_dataset(alias.name, Split::test); });
       continue;
     }
     const DatasetPtr data = open_dataset(alias.name, Split::test);
     EXPECT_EQ(data->classes(), alias.classes);
     EXPECT_EQ(data->shape().height, alias.options.image_size);
-    EXPECT_EQ(data->size(), 10'000);
+    EXPECT_GT(data->size(), 9'000);
   }
 }
 
