@@ -165,20 +165,51 @@ std::shared_ptr<Backbone> make_resnet(const BackboneConfig& config, ResidualBloc
   return std::make_shared<ResNet<Bottleneck>>(config, blocks);
 }
 
-const LayoutFamily& resnet_layouts() {
-  static const LayoutFamily family = [] {
-    Layout layout;
-    layout.name = "torchvision";
-    for (const char* name : {"conv1", "bn1", "fc"}) layout.rows.push_back({name, {name}});
-    for (int stage = 1; stage <= 4; ++stage) {
-      const std::string block = "layer" + std::to_string(stage) + ".#.";
-      for (const char* part :
-           {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"}) {
-        layout.rows.push_back({block + part, {block + part}});
-      }
+namespace {
+
+Layout torchvision() {
+  Layout layout;
+  layout.name = "torchvision";
+  for (const char* name : {"conv1", "bn1", "fc"}) layout.rows.push_back({name, {name}});
+  for (int stage = 1; stage <= 4; ++stage) {
+    const std::string block = "layer" + std::to_string(stage) + ".#.";
+    for (const char* part :
+         {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"}) {
+      layout.rows.push_back({block + part, {block + part}});
     }
-    return LayoutFamily{"ResNet", "conv1", "fc", {layout}};
-  }();
+  }
+  return layout;
+}
+
+// ResNetForImageClassification; with the body "" ResNetModel.
+Layout transformers(const std::string& name, const std::string& body) {
+  const std::string stem = body + "embedder.embedder.";
+  Layout layout;
+  layout.name = name;
+  layout.rows = {
+      {"conv1", {stem + "convolution"}}, {"bn1", {stem + "normalization"}}, {"fc", {"classifier.1"}}};
+  for (int stage = 1; stage <= 4; ++stage) {
+    const std::string own = "layer" + std::to_string(stage) + ".#.";
+    const std::string theirs = body + "encoder.stages." + std::to_string(stage - 1) + ".layers.#.";
+    for (int i = 1; i <= 3; ++i) {
+      const std::string part = theirs + "layer." + std::to_string(i - 1) + ".";
+      layout.rows.push_back({own + "conv" + std::to_string(i), {part + "convolution"}});
+      layout.rows.push_back({own + "bn" + std::to_string(i), {part + "normalization"}});
+    }
+    layout.rows.push_back({own + "downsample.0", {theirs + "shortcut.convolution"}});
+    layout.rows.push_back({own + "downsample.1", {theirs + "shortcut.normalization"}});
+  }
+  return layout;
+}
+
+}  // namespace
+
+const LayoutFamily& resnet_layouts() {
+  static const LayoutFamily family = {
+      "ResNet",
+      "conv1",
+      "fc",
+      {torchvision(), transformers("transformers", "resnet."), transformers("transformers-body", "")}};
   return family;
 }
 

@@ -20,7 +20,7 @@ enum class ResidualBlock {
 std::shared_ptr<Backbone> make_resnet(const BackboneConfig& config, ResidualBlock block,
                                       const std::vector<std::int64_t>& blocks);
 
-// torchvision, whose names timm shares.
+// torchvision, whose names timm shares, and transformers.
 const LayoutFamily& resnet_layouts();
 
 }  // namespace mcci

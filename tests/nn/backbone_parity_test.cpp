@@ -125,6 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         parity("dinov2_transformers", tiny("vit_small_patch14_dinov2", 24, 2, 42), "transformers-dinov2"),
         parity("blip_transformers", tiny("vit_base_patch16_blip_384", 24, 2, 48), "transformers-blip",
                "vision_model."),
+        parity("resnet_transformers", tiny("resnet50", 4, 2, 70), "transformers"),
         parity("efficientnet_timm", tiny("tf_efficientnet_b0", 4, 0, 45), "timm"),
         parity("efficientnet_torchvision", tiny("efficientnet_b0", 4, 0, 45), "torchvision"),
         parity("efficientnet_lite_pytorch", tiny("tf_efficientnet_lite0", 4, 0, 45), "efficientnet_pytorch"),

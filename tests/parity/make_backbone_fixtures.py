@@ -181,6 +181,20 @@ def blip_transformers():
 
 # --- convolutional networks ---
 
+def resnet_transformers():
+    from transformers import ResNetConfig, ResNetForImageClassification
+    model = settle(ResNetForImageClassification(ResNetConfig(
+        embedding_size=4, hidden_sizes=[16, 32, 64, 128], depths=[2, 2, 2, 2], layer_type="bottleneck",
+        num_labels=CLASSES)))
+    stages = "resnet.encoder.stages."
+    return compared(model, lambda m, x: m(x).logits, {
+        "conv1.weight": "resnet.embedder.embedder.convolution.weight",
+        "layer1.0.downsample.0.weight": stages + "0.layers.0.shortcut.convolution.weight",
+        "layer2.1.conv2.weight": stages + "1.layers.1.layer.1.convolution.weight",
+        "layer3.0.bn3.bias": stages + "2.layers.0.layer.2.normalization.bias", "fc.weight": "classifier.1.weight"},
+        size=70)
+
+
 STAGES = ("ds_r1_k3_s1_e1_c16", "ir_r2_k3_s2_e6_c24", "ir_r2_k5_s2_e6_c40", "ir_r3_k3_s2_e6_c80", "ir_r3_k5_s1_e6_c112",
           "ir_r4_k5_s2_e6_c192", "ir_r1_k3_s1_e6_c320")
 
@@ -256,7 +270,7 @@ def convnext_transformers():
 
 
 FIXTURES = (vit_timm, vit_torchvision, vit_transformers, clip_openclip, clip_transformers, dinov2_timm, dinov2_own,
-            dinov2_transformers, blip_transformers, efficientnet_timm, efficientnet_torchvision,
+            dinov2_transformers, blip_transformers, resnet_transformers, efficientnet_timm, efficientnet_torchvision,
             efficientnet_lite_pytorch, convnext_timm, convnext_torchvision, convnext_transformers)
 
 
