@@ -96,12 +96,28 @@ std::string hash_of(const RunConfig& config, const Dataset& data, const Dataset*
   return sha256(text);
 }
 
+Json layout_json(const std::optional<FoundLayout>& layout) {
+  if (!layout) return nullptr;
+  return {{"name", layout->layout->name}, {"prefix", layout->prefix}};
+}
+
+std::optional<FoundLayout> layout_of(const Json& config, const std::string& backbone,
+                                     const std::string& where) {
+  const Json json = json_at<Json>(config, "layout", where);
+  if (json.is_null()) return std::nullopt;
+  const LayoutFamily& family = *backbones().at(backbone).layouts;
+  return FoundLayout{&family, &family.at(json_at<std::string>(json, "name", where)),
+                     json_at<std::string>(json, "prefix", where)};
+}
+
 void write_run_config(const RunFiles& files, const RunConfig& config, const Dataset& data,
-                      const std::string& hash, const std::string& weights_hash) {
+                      const std::string& hash, const std::string& weights_hash,
+                      const std::optional<FoundLayout>& layout) {
   const ImageShape& shape = data.shape();
   write_json(files.config(), {{"schema", schema_name},
                               {"hash", hash},
                               {"weights_sha256", weights_hash},
+                              {"layout", layout_json(layout)},
                               {"options", config.options.to_json()},
                               {"shape", {shape.channels, shape.height, shape.width}},
                               {"classes", data.classes()},
@@ -192,13 +208,15 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   Problem problem = problem_of(config, data->shape(), data->num_classes(), compute);
   problem.clean = clean;
   config.method->build(problem);
-  if (!config.weights.empty()) load_backbones(config.method->module(), weights.tensors, config.weights);
+  std::optional<FoundLayout> layout;
+  if (!config.weights.empty())
+    layout = load_backbones(config.method->module(), weights.tensors, config.weights);
 
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     throw Error(ErrorKind::io, "cannot create the folder (" + error.message() + ")", folder.string());
-  if (!taken) write_run_config(files, config, *data, hash, weights_hash);
+  if (!taken) write_run_config(files, config, *data, hash, weights_hash, layout);
   write_json(files.environment(), environment(compute));
   set_log_file(files.log());
 
@@ -247,6 +265,7 @@ TrainedRun open_run(const std::filesystem::path& folder, const ComputeOptions& c
   if (sizes.size() != 3 || run.classes.empty())
     throw Error(ErrorKind::data, "shape or classes are false", where);
   run.shape = {sizes[0], sizes[1], sizes[2]};
+  run.layout = layout_of(json, run.config->backbone, where);
   run.compute = setup_compute(compute);
   run.config->method->build(
       problem_of(*run.config, run.shape, static_cast<std::int64_t>(run.classes.size()), run.compute));

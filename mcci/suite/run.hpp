@@ -3,11 +3,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mcci/core/options.hpp"
 #include "mcci/data/dataset.hpp"
+#include "mcci/nn/layout.hpp"
 #include "mcci/runtime/compute.hpp"
 #include "mcci/train/defense.hpp"
 #include "mcci/train/trainer.hpp"
@@ -69,6 +71,7 @@ struct TrainedRun {
   Compute compute;
   ImageShape shape;
   std::vector<std::string> classes;
+  std::optional<FoundLayout> layout;  // of the weights it started from; none: it started from random numbers
   Json result;
 
   Defense& model() const { return *config->method; }

@@ -32,11 +32,13 @@ std::vector<Backbone*> backbones_in(torch::nn::Module& module) {
   return backbones;
 }
 
-void load_backbones(torch::nn::Module& module, const TensorList& weights, const std::string& where) {
+FoundLayout load_backbones(torch::nn::Module& module, const TensorList& weights, const std::string& where) {
   const std::vector<Backbone*> backbones = backbones_in(module);
   if (backbones.empty())
     throw Error(ErrorKind::usage, "this model has no backbone to start from weights", where);
-  for (Backbone* backbone : backbones) load_weights(*backbone, weights, where);
+  FoundLayout found;
+  for (Backbone* backbone : backbones) found = load_weights(*backbone, weights, where).found;
+  return found;
 }
 
 FineTuning::FineTuning(torch::nn::Module& module, const FineTuneOptions& options)

@@ -16,9 +16,9 @@ namespace mcci {
 // The backbones within a module, itself included; not what a backbone is made of.
 std::vector<Backbone*> backbones_in(torch::nn::Module& module);
 
-// Starts every backbone within `module` from weights in any layout of its architecture (nn/weights.hpp).
-// Errors: as load_weights; usage if there is no backbone.
-void load_backbones(torch::nn::Module& module, const TensorList& weights, const std::string& where);
+// Starts every backbone within `module` from weights in any layout of its architecture (nn/weights.hpp), and
+// says which that is. Errors: as load_weights; usage if there is no backbone.
+FoundLayout load_backbones(torch::nn::Module& module, const TensorList& weights, const std::string& where);
 
 // Which parameters of the backbones within a module are trained, and how fast. What is frozen needs no
 // gradient as long as this object lives. Parameters outside of backbones are not its business: they are

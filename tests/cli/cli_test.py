@@ -156,6 +156,23 @@ class Tool(unittest.TestCase):
                                  capture_output=True, text=True)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
+    def test_weights_that_came_from_torchvision_go_back_there(self):
+        """Also those of transformers' ResNet and others do; tests/suite compares their names and numbers."""
+        for arch, fixture, network in (
+                ("vit", "backbone_vit_torchvision", ("vit_tiny_patch16_224", "--width", "24", "--depth", "2")),
+                ("efficientnet", "backbone_efficientnet_torchvision", ("efficientnet_b0", "--width", "4"))):
+            run = self.folder / f"from-{fixture}"
+            done = mcci("train", "--data", self.poisoned, "--out", run, "--epochs", "1", "--batch-size", "100",
+                        "--channels", "3", "--image-size", "48", "--defense", "none", "--normalise", "--threads", "1",
+                        "--weights", FIXTURES / f"{fixture}.safetensors", "--backbone", *network)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for suffix, form in ((".safetensors", "safetensors"), (".pth", "pth")):
+                out = self.folder / form / f"{fixture}{suffix}"
+                out.parent.mkdir(exist_ok=True)
+                done = mcci("export", run, "--out", out, "--format", form, "--reference")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.parity("check_export.py", out, out.with_name(f"{fixture}-reference.safetensors"), "--arch", arch)
+
     def exported(self, form):
         out = self.folder / f"as-{form}"
         if out.exists():

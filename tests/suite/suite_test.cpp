@@ -1,6 +1,8 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -9,6 +11,7 @@
 
 #include "mcci/attacks/poisoned_dataset.hpp"
 #include "mcci/core/files.hpp"
+#include "mcci/nn/weights.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/state/weights.hpp"
 #include "mcci/suite/audit.hpp"
@@ -20,6 +23,7 @@
 #include "mcci/suite/run.hpp"
 #include "mcci/train/recipes.hpp"
 #include "tests/core/support.hpp"
+#include "tests/nn/support.hpp"
 
 namespace mcci {
 namespace {
@@ -286,6 +290,106 @@ TEST_F(RunTest, StartsFromWeights) {
   test::expect_error(ErrorKind::io, {"absent"},
                      [&] { train_run(*starting("absent"), folder_.path() / "never", false); });
   EXPECT_FALSE(fs::exists(folder_.path() / "never"));
+}
+
+// Of every layout of every family: a linear probe changes nothing but the head (and a norm that belongs to
+// it), so that all other tensors are those of the file, by name and value.
+TEST_F(RunTest, WeightsComeBackInTheLayoutTheyCameIn) {
+  std::set<const Layout*> seen;
+  std::size_t all = 0;
+  std::set<const LayoutFamily*> families;
+  for (const auto& entry : backbones().entries()) {
+    const LayoutFamily& family = *entry.value.layouts;
+    if (families.insert(&family).second) all += family.layouts.size();
+    BackboneConfig network = tiny_of(entry.name);
+    network.outputs = 5;  // the set has 3 classes
+    for (const Layout& layout : family.layouts) {
+      if (seen.count(&layout) > 0) continue;
+      TensorList given;
+      try {
+        given = weights_of(*make_backbone(network), {&family, &layout, "module."});
+      } catch (const Error&) {
+        continue;  // a part of this network has no place in it; of another one's all have
+      }
+      // timm's and DINOv2's names differ in the registers alone.
+      if (recognise_layout(given)->layout != &layout) continue;
+      seen.insert(&layout);
+      const std::string name = family.name + "-" + layout.name;
+      const fs::path file = folder_.path() / (name + ".weights");
+      save_safetensors(file, given);
+      const auto probe = config("none");
+      const auto set = [&](const std::string& option, const std::string& value) {
+        probe->options.assign_text(option, value, Origin::command_line, "command line");
+      };
+      set("backbone", entry.name);
+      set("width", std::to_string(network.width));
+      set("depth", std::to_string(network.depth));
+      set("image-size", "32");
+      set("weights", file.string());
+      set("fine-tune", "linear-probe");
+      const fs::path out = folder_.path() / name;
+      train_run(*probe, out, /*resume=*/false);
+      const TrainedRun opened = open_run(out);
+      export_run(opened, out / "model.safetensors", "safetensors", /*reference=*/false);
+      export_run(opened, out / "as-pth.pth", "pth", /*reference=*/false);
+
+      const std::shared_ptr<Backbone> plain = opened.model().folded();
+      const TensorList back = load_safetensors(out / "model.safetensors").tensors;
+      std::map<std::string, at::Tensor> left(given.begin(), given.end());
+      for (const auto& [their_name, tensor] : back) {
+        const auto found = left.find(their_name);
+        if (found != left.end() && at::equal(found->second, tensor)) {
+          left.erase(found);
+        } else {
+          const std::string own = to_own_names({{their_name, tensor}}, *opened.layout).front().first;
+          EXPECT_EQ(plain->depth_of(own), plain->depth_of(plain->head_name() + ".weight"))
+              << name << " " << own;
+          if (found != left.end()) left.erase(found);
+        }
+      }
+      // A projection that could not hold the new head's bias.
+      EXPECT_LE(left.size(), layout.head_has_no_bias ? 1U : 0U) << name;
+      const TensorList as_pth = read_weights(out / "as-pth.pth").tensors;
+      ASSERT_EQ(as_pth.size(), back.size());
+      for (std::size_t i = 0; i < back.size(); ++i) {
+        EXPECT_EQ(as_pth[i].first, back[i].first);
+        EXPECT_TRUE(at::equal(as_pth[i].second, back[i].second)) << back[i].first;
+      }
+      const Json notes = read_json(out / "model.json");
+      EXPECT_EQ(notes["layout"], layout.name);
+      EXPECT_EQ(notes["prefix"], "module.");
+
+      network.outputs = 3;
+      const auto again = make_backbone(network);
+      EXPECT_TRUE(load_weights(*again, back, name).head) << name;
+      again->eval();
+      const at::Tensor x = at::rand({2, 3, 32, 32});
+      EXPECT_TRUE(at::allclose(again->forward(x), plain->forward(x), 1e-4, 1e-5)) << name;
+      network.outputs = 5;
+    }
+  }
+  EXPECT_EQ(seen.size(), all);
+}
+
+TEST_F(RunTest, ALayoutCanBeChosen) {
+  const fs::path out = folder_.path() / "run";
+  train_run(*config("none"), out, /*resume=*/false);
+  const TrainedRun opened = open_run(out);
+  EXPECT_FALSE(opened.layout);
+  const auto names = [&](const std::string& layout) {
+    const fs::path path = out / ("as-" + layout + ".safetensors");
+    export_run(opened, path, "safetensors", /*reference=*/false, layout);
+    std::set<std::string> result;
+    for (const auto& named : load_safetensors(path).tensors) result.insert(named.first);
+    return result;
+  };
+  EXPECT_EQ(names("mcci").count("conv1.weight"), 1U);
+  EXPECT_EQ(names("original"), names("torchvision"));
+  EXPECT_EQ(names("transformers").count("resnet.embedder.embedder.convolution.weight"), 1U);
+  test::expect_error(ErrorKind::usage, {"no layout 'openclip'", "transformers"}, [&] { names("openclip"); });
+  test::expect_error(ErrorKind::usage, {"a program has no layout", "--layout"},
+                     [&] { export_run(opened, out / "never.onnx", "onnx", false, "transformers"); });
+  EXPECT_FALSE(fs::exists(out / "never.json"));
 }
 
 TEST_F(RunTest, CleanImagesComeOnlyFromWhereTheyAreNamed) {
