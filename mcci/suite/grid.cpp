@@ -16,6 +16,7 @@ constexpr std::size_t max_entries = 1000;
 constexpr std::int64_t max_images = 1'000'000'000;
 constexpr std::int64_t max_seed = std::int64_t{1} << 53;
 constexpr std::int64_t max_width = 2048;
+constexpr std::int64_t max_depth = 64;
 
 // One table of the file: every key that is asked for is ticked off, and finish() refuses the others.
 class Table {
@@ -195,7 +196,11 @@ Grid grid_of(const toml::table& root, const std::filesystem::path& path) {
     models.push_back(
         entry_of(node, file, "models", &GridModel::backbone, GridModel{}, [](Table& entry, GridModel& model) {
           model.backbone = entry.text("backbone", model.backbone);
+          model.label = entry.text("label", model.label);
           model.width = entry.integer("width", model.width, max_width);
+          model.depth = entry.integer("depth", model.depth, max_depth);
+          model.weights = entry.text("weights", model.weights);
+          model.options = entry.options("options");
         }));
   });
   if (!models.empty()) grid.models = models;

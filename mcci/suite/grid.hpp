@@ -21,9 +21,12 @@ struct GridData {
 
 struct GridModel {
   std::string backbone = "resnet18";
+  std::string label;  // empty: backbone, width and depth
   std::int64_t width = 0;
+  std::int64_t depth = 0;
+  std::string weights;            // as --weights
+  Json options = Json::object();  // of training, as in `train`: how this model is fine-tuned
   std::string where = "models";
-  std::string label() const { return backbone + (width > 0 ? "-w" + std::to_string(width) : ""); }
 };
 
 struct GridAttack {

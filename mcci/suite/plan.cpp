@@ -104,7 +104,7 @@ DatasetOptions with_shape(DatasetOptions options, const ImageShape& shape) {
 Json resolved_run(const Grid& grid, const GridModel& model, const GridDefense& defense, std::int64_t seed) {
   const auto config = at_entry(defense.where, [&] { return std::make_unique<RunConfig>(defense.name); });
   const auto assign = [&](const Json& options, const std::string& where) {
-    for (const char* key : {"data", "defense", "preset", "backbone", "width", "seed"}) {
+    for (const char* key : {"data", "defense", "preset", "backbone", "width", "depth", "weights", "seed"}) {
       if (options.contains(key)) {
         throw Error(ErrorKind::usage, std::string("'") + key + "' is no option here", where,
                     "the grid has a key for it");
@@ -113,10 +113,14 @@ Json resolved_run(const Grid& grid, const GridModel& model, const GridDefense& d
     config->options.assign_json(options, Origin::config_file, where);
   };
   assign(grid.train, grid.train_where);
+  assign(model.options, model.where);
   assign(defense.options, defense.where);
   at_entry(model.where, [&] {
-    config->options.assign_json({{"backbone", model.backbone}, {"width", model.width}}, Origin::config_file,
-                                "");
+    config->options.assign_json({{"backbone", model.backbone},
+                                 {"width", model.width},
+                                 {"depth", model.depth},
+                                 {"weights", model.weights}},
+                                Origin::config_file, "");
   });
   at_entry(defense.where, [&] {
     config->options.assign_json({{"preset", defense.preset}, {"seed", seed}}, Origin::config_file, "");
@@ -154,6 +158,13 @@ std::string label_of(const GridData& data) {
   if (!data.label.empty()) return data.label;
   const fs::path path = fs::path(data.name).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+std::string label_of(const GridModel& model) {
+  if (!model.label.empty()) return model.label;
+  return model.backbone + (model.width > 0 ? "-w" + std::to_string(model.width) : "") +
+         (model.depth > 0 ? "-d" + std::to_string(model.depth) : "") +
+         (model.weights.empty() ? "" : " from " + fs::path(model.weights).stem().string());
 }
 
 class Planner {
@@ -270,7 +281,7 @@ Task Planner::cell(const Set& set, const GridModel& model, const GridDefense& de
   unit.run = resolved_run(grid_, model, defense, set.seed);
   unit.curve_images = grid_.curve_images;
   unit.pictured = set.pictured;
-  unit.model_label = model.label();
+  unit.model_label = label_of(model);
   unit.defense_label = label_of(defense);
   Json trained = determinants_of(unit.run);
   trained["data"] = set.attack == nullptr ? set.identity->train : set.poisoned;
@@ -325,7 +336,7 @@ void Planner::add_set(Set set, bool undefended_only) {
       plan_.cells.push_back(task.unit.key);
       if (is_undefended) {
         const std::string clean_name =
-            Json({set.data->where, model.label(), task.unit.run.dump(), set.seed}).dump();
+            Json({set.data->where, label_of(model), task.unit.run.dump(), set.seed}).dump();
         std::string oracle_key;
         Task yardstick;
         if (set.attack == nullptr) {

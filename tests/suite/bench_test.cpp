@@ -74,7 +74,7 @@ std::set<std::string> keys(const Plan& plan) {
 TEST(GridFile, ReadsEveryKey) {
   const Grid grid = parsed(R"(
     data = ["photos", {name = "digits", label = "D", options = {image-size = 16, fit = "pad"}}]
-    models = ["resnet18", {backbone = "resnet8", width = 4}]
+    models = ["resnet18", {backbone = "resnet8", width = 4, depth = 2, weights = "w/r8.pth", label = "R8", options = {fine-tune = "linear-probe"}}]
     attacks = [{name = "sig", label = "SIG", preset = "paper", rates = [0.5, 1], rate-of = "target_class", options = {delta = 30}}]
     rates = [0, 0.25]
     seeds = [7]
@@ -92,8 +92,12 @@ TEST(GridFile, ReadsEveryKey) {
   EXPECT_EQ(grid.data[0].name, "photos");
   EXPECT_EQ(grid.data[1].label, "D");
   EXPECT_EQ(grid.data[1].options, Json({{"fit", "pad"}, {"image-size", 16}}));
-  EXPECT_EQ(grid.models[0].label(), "resnet18");
-  EXPECT_EQ(grid.models[1].label(), "resnet8-w4");
+  EXPECT_EQ(grid.models[0].backbone, "resnet18");
+  EXPECT_EQ(grid.models[1].label, "R8");
+  EXPECT_EQ(grid.models[1].width, 4);
+  EXPECT_EQ(grid.models[1].depth, 2);
+  EXPECT_EQ(grid.models[1].weights, "w/r8.pth");
+  EXPECT_EQ(grid.models[1].options, Json({{"fine-tune", "linear-probe"}}));
   EXPECT_EQ(grid.attacks[0].rate_of, RateOf::target_class);
   EXPECT_THAT(grid.attacks[0].rates, ElementsAre(0.5, 1.0));
   EXPECT_EQ(grid.attacks[0].options["delta"], 30);
@@ -145,6 +149,10 @@ TEST(GridFile, RefusesWhatItDoesNotKnow) {
   refuses(data + "defenses = ['mci']", {"grid.toml:2", "mcci"});
   refuses(data + "defenses = [{name = 'mcci', preset = 'quick'}]", {"grid.toml:2", "fast"});
   refuses(data + "defenses = [{name = 'mcci', options = {embeding = 3}}]", {"grid.toml:2", "embedding"});
+  refuses(data + "models = [{backbone = 'resnet8', options = {fine-tun = 'full'}}]",
+          {"grid.toml:2", "fine-tune"});
+  refuses(data + "models = [{backbone = 'resnet8', depth = 65}]", {"depth", "64"});
+  refuses(data + "train = {weights = 'w.pth'}", {"grid.toml:2", "the grid has a key for it"});
   refuses(data + "models = ['resnet9']", {"grid.toml:2", "resnet8"});
   refuses(data + "[train]\nepoch = 3", {"grid.toml:2", "epochs"});
   refuses(data + "train = {seed = 3}", {"grid.toml:2", "the grid has a key for it"});
@@ -225,6 +233,31 @@ TEST(Plan, CellsAreComparedWithTheUndefendedOneOfTheirPreset) {
   EXPECT_NE(by_title.at("none (fast)" + on)->oracle, by_title.at("none (paper)" + on)->oracle);
 }
 
+// Two ways to fine-tune one network are two models, each with its own undefended cell.
+TEST(Plan, ModelsAreNamedByWhatTheyAre) {
+  Grid grid = small_grid();
+  grid.models.resize(1);
+  GridModel tuned = grid.models[0];
+  tuned.depth = 3;
+  tuned.weights = "folder/r8.safetensors";
+  GridModel probed = tuned;
+  probed.label = "probe";
+  probed.options["fine-tune"] = "linear-probe";
+  grid.models.push_back(tuned);
+  grid.models.push_back(probed);
+  std::map<std::string, std::string> fine_tune, undefended;
+  const Plan plan = plan_of(grid);
+  for (const Task& task : plan.tasks) {
+    if (task.unit.kind != Unit::Kind::cell) continue;
+    fine_tune[task.unit.model_label] = task.unit.run.at("fine-tune").get<std::string>();
+    if (task.unit.defense_label == "none") undefended[task.unit.key] = task.unit.model_label;
+    EXPECT_EQ(undefended.at(task.undefended), task.unit.model_label);
+  }
+  const std::map<std::string, std::string> expected = {
+      {"resnet8-w4", "full"}, {"resnet8-w4-d3 from r8", "full"}, {"probe", "linear-probe"}};
+  EXPECT_EQ(fine_tune, expected);
+}
+
 // The key of the last cell, an attacked and defended one, after a change to the grid or the data.
 TEST(Plan, KeysChangeWithWhatDeterminesTheOutcomeAndNothingElse) {
   const auto key_after = [](const std::function<void(Grid&, DataIdentity&)>& change) {
@@ -242,6 +275,9 @@ TEST(Plan, KeysChangeWithWhatDeterminesTheOutcomeAndNothingElse) {
       {"test images", [](Grid&, DataIdentity& data) { data.test = "other"; }},
       {"backbone", [](Grid& grid, DataIdentity&) { grid.models[0].backbone = "resnet18"; }},
       {"width", [](Grid& grid, DataIdentity&) { grid.models[0].width = 8; }},
+      {"depth", [](Grid& grid, DataIdentity&) { grid.models[0].depth = 2; }},
+      {"weights", [](Grid& grid, DataIdentity&) { grid.models[0].weights = "w.pth"; }},
+      {"model's option", [](Grid& grid, DataIdentity&) { grid.models[0].options["layer-decay"] = 0.5; }},
       {"attack",
        [](Grid& grid, DataIdentity&) { grid.attacks[1] = grid.attacks[0], grid.attacks[0].name = "wanet"; }},
       {"preset", [](Grid& grid, DataIdentity&) { grid.attacks[1].preset = "backdoorbench"; }},
@@ -266,7 +302,7 @@ TEST(Plan, KeysChangeWithWhatDeterminesTheOutcomeAndNothingElse) {
       {"title", [](Grid& grid, DataIdentity&) { grid.title = "other"; }},
       {"labels",
        [](Grid& grid, DataIdentity&) {
-         grid.data[0].label = grid.attacks[1].label = grid.defenses[1].label = "x";
+         grid.data[0].label = grid.attacks[1].label = grid.defenses[1].label = grid.models[0].label = "x";
        }},
       {"name of the data", [](Grid& grid, DataIdentity&) { grid.data[0].name = "elsewhere/photos"; }},
       {"value of the preset", [](Grid& grid, DataIdentity&) { grid.attacks[1].options["target-class"] = 1; }},
