@@ -6,7 +6,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/random.hpp"
-#include "mcci/state/module_state.hpp"
+#include "mcci/nn/weights.hpp"
 
 namespace mcci {
 namespace {
@@ -52,12 +52,7 @@ at::Tensor BackboneDefense::embedding(const at::Tensor& images, Perception perce
   return features(*backbone_, images);
 }
 
-std::shared_ptr<Backbone> BackboneDefense::folded() {
-  std::shared_ptr<Backbone> copy = make_network();
-  load_module_state(*copy, module_state(*backbone_), "folding");
-  copy->eval();
-  return copy;
-}
+std::shared_ptr<Backbone> BackboneDefense::folded() { return copy_of(*backbone_, problem_.backbone); }
 
 void BackboneDefense::set_extra_state(const TensorList& tensors, const std::string& /*where*/) {
   restore_state(sample_state(), tensors, at::kCPU);

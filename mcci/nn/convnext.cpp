@@ -7,6 +7,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/nn/feature_map.hpp"
 
 namespace mcci {
 namespace {
@@ -107,7 +108,7 @@ class HeadImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Head);
 
-class ConvNeXt : public Backbone {
+class ConvNeXt : public SpatialBackbone {
  public:
   ConvNeXt(const BackboneConfig& config, const std::vector<std::int64_t>& blocks)
       : stem_(
@@ -151,9 +152,9 @@ class ConvNeXt : public Backbone {
   }
 
  protected:
-  torch::Tensor embed(const torch::Tensor& x) override {
-    return head_->norm(stages_->forward(stem_->forward(x)).mean({2, 3}));
-  }
+  torch::Tensor map(const torch::Tensor& x) override { return stages_->forward(stem_->forward(x)); }
+
+  torch::Tensor embed(const torch::Tensor& x) override { return head_->norm(SpatialBackbone::embed(x)); }
 
   torch::Tensor classify(const torch::Tensor& features) override { return head_->fc(features); }
 

@@ -11,6 +11,8 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "mcci/nn/feature_map.hpp"
+
 namespace mcci {
 namespace {
 
@@ -135,7 +137,7 @@ class BlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Block);
 
-class EfficientNetB0 : public Backbone {
+class EfficientNetB0 : public SpatialBackbone {
  public:
   EfficientNetB0(const BackboneConfig& config, const EfficientNet& design) : design_(design) {
     std::int64_t channels = scaled(stem_channels, config.width);
@@ -186,10 +188,10 @@ class EfficientNetB0 : public Backbone {
   }
 
  protected:
-  torch::Tensor embed(const torch::Tensor& images) override {
+  torch::Tensor map(const torch::Tensor& images) override {
     torch::Tensor x = activated(bn1_(convolved(conv_stem_, images, design_)), design_);
     for (torch::nn::Sequential& stage : stages_) x = stage->forward(x);
-    return activated(bn2_(conv_head_(x)), design_).mean({2, 3});
+    return activated(bn2_(conv_head_(x)), design_);
   }
 
   torch::Tensor classify(const torch::Tensor& features) override { return classifier_(features); }

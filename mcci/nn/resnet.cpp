@@ -9,6 +9,7 @@
 #include <torch/nn/modules/linear.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/nn/feature_map.hpp"
 
 namespace mcci {
 namespace {
@@ -89,7 +90,7 @@ class BottleneckImpl : public torch::nn::Module {
 TORCH_MODULE(Bottleneck);
 
 template <class Block>
-class ResNet : public Backbone {
+class ResNet : public SpatialBackbone {
  public:
   ResNet(const BackboneConfig& config, const std::vector<std::int64_t>& blocks)
       : pools_(config.image_size > largest_small_image),
@@ -133,11 +134,11 @@ class ResNet : public Backbone {
   }
 
  protected:
-  torch::Tensor embed(const torch::Tensor& x) override {
+  torch::Tensor map(const torch::Tensor& x) override {
     torch::Tensor out = bn1_(conv1_(x)).relu_();
     if (pools_) out = torch::max_pool2d(out, 3, 2, 1);
     for (torch::nn::Sequential& stage : stages_) out = stage->forward(out);
-    return out.mean({2, 3});
+    return out;
   }
 
   torch::Tensor classify(const torch::Tensor& features) override { return fc_(features); }

@@ -84,4 +84,11 @@ TensorList weights_of(const Backbone& backbone, const FoundLayout& found) {
   return to_layout(module_state(backbone), found);
 }
 
+std::shared_ptr<Backbone> copy_of(const Backbone& backbone, const BackboneConfig& config) {
+  std::shared_ptr<Backbone> copy = make_backbone(config);
+  load_module_state(*copy, module_state(backbone), "a copy");
+  copy->eval();
+  return copy;
+}
+
 }  // namespace mcci

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "mcci/nn/backbone.hpp"
@@ -24,5 +25,9 @@ LoadedWeights load_weights(Backbone& backbone, const TensorList& tensors, const 
 // The backbone's weights in a layout of its architecture: what load_weights took them from, or
 // {&family, &family.at("timm"), ""}. Errors: usage if the layout has no place for some.
 TensorList weights_of(const Backbone& backbone, const FoundLayout& found);
+
+// Another network with the weights of `backbone`, which was made from `config`: on the CPU, in evaluation
+// mode.
+std::shared_ptr<Backbone> copy_of(const Backbone& backbone, const BackboneConfig& config);
 
 }  // namespace mcci

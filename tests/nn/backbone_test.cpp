@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "mcci/core/error.hpp"
+#include "mcci/nn/feature_map.hpp"
+#include "mcci/nn/weights.hpp"
 #include "mcci/runtime/compute.hpp"
 #include "mcci/state/module_state.hpp"
 #include "tests/nn/support.hpp"
@@ -31,6 +34,37 @@ TEST_P(EveryBackbone, HeadIsTheLastLinearLayer) {
   EXPECT_LT(
       relative_error(net->forward(x), at::linear(features, weight, parameters[net->head_name() + ".bias"])),
       1e-5);
+}
+
+TEST_P(EveryBackbone, FeaturesAreTheMeanOfTheirMap) {
+  BackboneConfig normalising = config();
+  normalising.normalise = true;
+  const auto net = make_backbone(normalising);
+  net->eval();
+  const at::Tensor x = images();
+  if (net->entry().layouts->name == "ViT") {
+    EXPECT_THROW(last_feature_map(*net, x), Error);
+    return;
+  }
+  const at::Tensor map = last_feature_map(*net, x);
+  ASSERT_EQ(map.dim(), 4);
+  at::Tensor mean = map.mean({2, 3});
+  // ConvNeXt norms it, which its weights, still those of the start, do not change further.
+  if (net->entry().layouts->name == "ConvNeXt") mean = at::layer_norm(mean, {mean.size(1)}, {}, {}, 1e-6);
+  EXPECT_LT(relative_error(mean, net->features(x)), 1e-4);
+}
+
+TEST_P(EveryBackbone, CopiesWithItsWeights) {
+  const auto net = make_backbone(config());
+  const auto copy = copy_of(*net, config());
+  EXPECT_FALSE(copy->is_training());
+  net->eval();
+  const at::Tensor x = images();
+  const at::Tensor before = net->forward(x);
+  EXPECT_TRUE(copy->forward(x).equal(before));
+  const at::NoGradGuard no_grad;
+  for (at::Tensor& parameter : net->parameters()) parameter.zero_();
+  EXPECT_TRUE(copy->forward(x).equal(before)) << "nothing is shared";
 }
 
 // As a defense runs it: parameters and images placed, forward under autocast, the loss outside.
