@@ -6,7 +6,6 @@
 #include "mcci/baselines/filter.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
-#include "mcci/train/recipes.hpp"
 
 namespace mcci {
 namespace {
@@ -22,51 +21,39 @@ class ActivationClustering : public ProbeFilter {
   }
 
   const Registry<Json>& presets() const override {
-    static const Registry<Json> table = [] {
-      Json paper = recipes().at("paper");
-      paper.update({{"optimizer", "sgd"},
-                    {"probe-epochs", 100},
-                    {"components", 10},
-                    {"whiten", true},
-                    {"silhouette", 0.1}});
-      Json fast = recipes().at("fast");
-      fast.update({{"probe-epochs", 2}, {"components", 10}, {"whiten", true}, {"silhouette", 0.1}});
-      return Registry<Json>(
-          "preset", {{"paper", "its clusters and silhouette; as long a training before as after", paper},
-                     {"fast", "the short recipe, half of it before", fast}});
-    }();
+    static const Registry<Json> table =
+        presets_with("clusters and silhouette", {{"components", 10}, {"whiten", true}, {"silhouette", 0.1}});
     return table;
   }
 
  protected:
   at::Tensor judge(const DatasetPtr& data) override {
-    const at::Tensor seen = probe_features(data);
-    at::Tensor suspicion = at::full({data->size()}, -1.0F);
-    for (std::int64_t c = 0; c < data->num_classes(); ++c) {
-      const at::Tensor members = data->labels().eq(c).nonzero().squeeze(1);
-      if (members.numel() < 2) continue;
-      const at::Tensor points = principal_components(seen.index_select(0, members), components_, whiten_);
-      const std::uint64_t seed =
-          derive_seed(problem().seed, "activation clustering", {static_cast<std::uint64_t>(c)});
-      const TwoClusters clusters = two_means(points, seed);
-      const double apart = silhouette(points, clusters.assignment);
-      const std::int64_t second = clusters.assignment.sum().item<std::int64_t>();
-      const std::int64_t smaller = 2 * second <= members.numel() ? 1 : 0;
-      // How much nearer to the smaller cluster's centre than to the other's: its sign is the assignment.
-      const at::Tensor distances =
-          (points.unsqueeze(1) - clusters.centres.unsqueeze(0)).square().sum(2).sqrt();
-      at::Tensor nearer = distances.select(1, 1 - smaller) - distances.select(1, smaller);
-      const bool attacked = apart >= silhouette_;
-      if (!attacked) nearer = nearer - nearer.max().clamp_min(0) - 1e-6;
-      suspicion.index_copy_(0, members, nearer.to(at::kFloat));
-      log_info(data->classes()[static_cast<std::size_t>(c)] + ": silhouette " + std::to_string(apart) +
-               ", smaller cluster " + std::to_string(smaller == 1 ? second : members.numel() - second) +
-               " of " + std::to_string(members.numel()) + (attacked ? ", left out" : ""));
-    }
-    return suspicion;
+    return judge_classes(data, [&](std::int64_t label, const at::Tensor& features) {
+      return judge_class(label, data->classes()[static_cast<std::size_t>(label)], features);
+    });
   }
 
  private:
+  at::Tensor judge_class(std::int64_t label, const std::string& name, const at::Tensor& features) const {
+    const at::Tensor points = principal_components(features, components_, whiten_);
+    const std::uint64_t seed =
+        derive_seed(problem().seed, "activation clustering", {static_cast<std::uint64_t>(label)});
+    const TwoClusters clusters = two_means(points, seed);
+    const double apart = silhouette(points, clusters.assignment);
+    const std::int64_t members = points.size(0);
+    const std::int64_t second = clusters.assignment.sum().item<std::int64_t>();
+    const std::int64_t smaller = 2 * second <= members ? 1 : 0;
+    // How much nearer to the smaller cluster's centre than to the other's: its sign is the assignment.
+    const at::Tensor distances = (points.unsqueeze(1) - clusters.centres.unsqueeze(0)).square().sum(2).sqrt();
+    at::Tensor nearer = distances.select(1, 1 - smaller) - distances.select(1, smaller);
+    const bool attacked = apart >= silhouette_;
+    if (!attacked) nearer = nearer - nearer.max().clamp_min(0) - 1e-6;
+    log_info(name + ": silhouette " + std::to_string(apart) + ", smaller cluster " +
+             std::to_string(smaller == 1 ? second : members - second) + " of " + std::to_string(members) +
+             (attacked ? ", left out" : ""));
+    return nearer;
+  }
+
   std::int64_t components_ = 10;
   bool whiten_ = true;
   double silhouette_ = 0.1;

@@ -5,6 +5,7 @@
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
+#include "mcci/train/recipes.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -49,10 +50,32 @@ Phase ProbeFilter::detector(const TrainOptions& options) {
   return phase;
 }
 
-at::Tensor ProbeFilter::probe_features(const DatasetPtr& data) {
+at::Tensor ProbeFilter::judge_classes(
+    const DatasetPtr& data,
+    const std::function<at::Tensor(std::int64_t label, const at::Tensor& features)>& judge_class) {
   probe_->eval();
-  return of_every_sample(data, problem().compute,
-                         [&](const at::Tensor& images) { return features(*probe_, images); });
+  const at::Tensor seen = of_every_sample(
+      data, problem().compute, [&](const at::Tensor& images) { return features(*probe_, images); });
+  at::Tensor suspicion = at::full({data->size()}, -1.0F);
+  for (std::int64_t c = 0; c < data->num_classes(); ++c) {
+    const at::Tensor members = data->labels().eq(c).nonzero().squeeze(1);
+    if (members.numel() < 2) continue;
+    suspicion.index_copy_(0, members, judge_class(c, seen.index_select(0, members)).to(at::kFloat));
+  }
+  return suspicion;
+}
+
+Registry<Json> ProbeFilter::presets_with(const std::string& what, const Json& own, const Json& fast) {
+  Json published = recipes().at("paper");
+  published.update({{"optimizer", "sgd"}, {"probe-epochs", 100}});
+  published.update(own);
+  Json quick = recipes().at("fast");
+  quick.update({{"probe-epochs", 2}});
+  quick.update(own);
+  quick.update(fast);
+  return Registry<Json>("preset",
+                        {{"paper", "its " + what + "; as long a training before as after", published},
+                         {"fast", "the short recipe, half of it before", quick}});
 }
 
 }  // namespace mcci

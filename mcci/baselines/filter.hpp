@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -38,8 +41,16 @@ class ProbeFilter : public FilterDefense {
   Phase detector(const TrainOptions& options) override;
   StepOutput detector_loss(const Batch& batch) override { return plain_loss(*probe_, batch); }
   Backbone& probe() { return *probe_; }
-  // Of every sample, what the probe's last linear layer reads: [N, D] float32 on the CPU.
-  at::Tensor probe_features(const DatasetPtr& data);
+  // The suspicion of each sample from those within its recorded label: `judge_class` is given a label and
+  // what the probe's last linear layer reads of its samples, [n >= 2, D] float32 on the CPU, and gives
+  // theirs, [n]. A label's only sample is not suspicious.
+  at::Tensor judge_classes(
+      const DatasetPtr& data,
+      const std::function<at::Tensor(std::int64_t label, const at::Tensor& features)>& judge_class);
+  // Presets with the values `own`: as published are these alone, so that the probe is trained as long as the
+  // backbone; the short one has also `fast`. `what` are the values of `own`, for people.
+  static Registry<Json> presets_with(const std::string& what, const Json& own,
+                                     const Json& fast = Json::object());
 
  private:
   std::int64_t probe_epochs_ = 2;

@@ -4,7 +4,6 @@
 
 #include "mcci/baselines/filter.hpp"
 #include "mcci/baselines/isolation.hpp"
-#include "mcci/train/recipes.hpp"
 
 namespace mcci {
 namespace {
@@ -18,29 +17,15 @@ class SpectralSignatures : public ProbeFilter {
   }
 
   const Registry<Json>& presets() const override {
-    static const Registry<Json> table = [] {
-      Json paper = recipes().at("paper");
-      paper.update({{"optimizer", "sgd"}, {"probe-epochs", 100}, {"class-poison", 0.1}});
-      Json fast = recipes().at("fast");
-      fast.update({{"probe-epochs", 2}, {"class-poison", 0.1}});
-      return Registry<Json>("preset",
-                            {{"paper", "its scores and shares; as long a training before as after", paper},
-                             {"fast", "the short recipe, half of it before", fast}});
-    }();
+    static const Registry<Json> table = presets_with("scores and shares", {{"class-poison", 0.1}});
     return table;
   }
 
  protected:
   at::Tensor judge(const DatasetPtr& data) override {
-    const at::Tensor seen = probe_features(data);
-    at::Tensor suspicion = at::full({data->size()}, -1.0F);
-    for (std::int64_t c = 0; c < data->num_classes(); ++c) {
-      const at::Tensor members = data->labels().eq(c).nonzero().squeeze(1);
-      if (members.numel() < 2) continue;
-      suspicion.index_copy_(
-          0, members, flag_highest(spectral_scores(seen.index_select(0, members)), 1.5 * class_poison_));
-    }
-    return suspicion;
+    return judge_classes(data, [this](std::int64_t /*label*/, const at::Tensor& features) {
+      return flag_highest(spectral_scores(features), 1.5 * class_poison_);
+    });
   }
 
  private:

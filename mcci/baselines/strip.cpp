@@ -7,7 +7,6 @@
 #include "mcci/baselines/filter.hpp"
 #include "mcci/core/progress.hpp"
 #include "mcci/core/random.hpp"
-#include "mcci/train/recipes.hpp"
 
 namespace mcci {
 namespace {
@@ -25,16 +24,8 @@ class Strip : public ProbeFilter {
   }
 
   const Registry<Json>& presets() const override {
-    static const Registry<Json> table = [] {
-      Json paper = recipes().at("paper");
-      paper.update(
-          {{"optimizer", "sgd"}, {"probe-epochs", 100}, {"overlays", 100}, {"false-rejection", 0.01}});
-      Json fast = recipes().at("fast");
-      fast.update({{"probe-epochs", 2}, {"overlays", 8}, {"false-rejection", 0.01}});
-      return Registry<Json>("preset",
-                            {{"paper", "its overlays and bound; as long a training before as after", paper},
-                             {"fast", "the short recipe, half of it before, and fewer overlays", fast}});
-    }();
+    static const Registry<Json> table =
+        presets_with("overlays and bound", {{"overlays", 100}, {"false-rejection", 0.01}}, {{"overlays", 8}});
     return table;
   }
 
