@@ -4,6 +4,7 @@
 
 #include "mcci/baselines/backbone_defense.hpp"
 #include "mcci/baselines/isolation.hpp"
+#include "mcci/baselines/views.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/train/recipes.hpp"
 
@@ -19,6 +20,9 @@ class Abl : public BackboneDefense {
     set.add("unlearning-epochs", unlearning_epochs_, "epochs of gradient ascent on the isolated samples",
             {0, 100000});
     set.add("unlearning-lr", unlearning_lr_, "their learning rate, constant", {1e-8, 100.0});
+    set.add("cutout", fine_tuned_.cutout,
+            "pixels a side of a square that is blackened in each image of the fine-tuning; 0: none",
+            {0, 4096});
   }
 
   const Registry<Json>& presets() const override {
@@ -40,7 +44,8 @@ class Abl : public BackboneDefense {
                           {"isolation-level", 0.5},
                           {"isolation-share", 0.01},
                           {"unlearning-epochs", 5},
-                          {"unlearning-lr", 5e-4}};
+                          {"unlearning-lr", 5e-4},
+                          {"cutout", 2}};
       Json fast = recipes().at("fast");
       fast.update({{"isolation-epochs", 1},
                    {"isolation-lr", 0.05},
@@ -48,7 +53,8 @@ class Abl : public BackboneDefense {
                    {"isolation-level", 0.5},
                    {"isolation-share", 0.01},
                    {"unlearning-epochs", 5},
-                   {"unlearning-lr", 5e-4}});
+                   {"unlearning-lr", 5e-4},
+                   {"cutout", 0}});
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},
                                        {"fast", "the short recipe, one epoch before it", fast}});
     }();
@@ -61,6 +67,7 @@ class Abl : public BackboneDefense {
     unlearning.epochs = unlearning_epochs_;
     unlearning.optimizer.lr = unlearning_lr_;
     unlearning.schedule.schedule = "constant";
+    unlearning.augment = AugmentOptions::none();
     return {isolation_.phase(all, options), make_phase("fine-tuning", all, options), unlearning};
   }
 
@@ -84,16 +91,22 @@ class Abl : public BackboneDefense {
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
-    StepOutput output = plain_loss(backbone(), batch);
+    StepOutput output = plain_loss(backbone(), phase == fine_tuning_phase ? with_hole(batch) : batch);
     if (phase == isolation_phase) output.loss = isolation_.held_up(output.loss);
     if (phase == unlearning_phase) output.loss = -output.loss;
     return output;
   }
 
  private:
+  Batch with_hole(const Batch& batch) const {
+    if (fine_tuned_.cutout == 0) return batch;
+    return {place(random_view(batch.images, fine_tuned_), problem().compute), batch.labels, batch.indices};
+  }
+
   IsolationOptions isolation_;
   std::int64_t unlearning_epochs_ = 5;
   double unlearning_lr_ = 5e-4;
+  ViewOptions fine_tuned_;
 };
 
 }  // namespace

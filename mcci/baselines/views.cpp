@@ -32,6 +32,20 @@ at::Tensor maps(const at::Tensor& images, const ViewOptions& options) {
   return torch::stack({x, y}, 1);
 }
 
+// Black where row and column both lie in [centre - size / 2, centre - size / 2 + size).
+at::Tensor with_hole(const at::Tensor& images, std::int64_t size) {
+  const auto inside = [&](std::int64_t side) {
+    const at::Tensor from =
+        drawn(images, 0, static_cast<double>(side)).floor() - static_cast<double>(size / 2);
+    const at::Tensor place = torch::arange(side, from.options()).unsqueeze(0) - from.unsqueeze(1);
+    return place.ge(0).logical_and(place.lt(static_cast<double>(size)));
+  };
+  const at::Tensor rows = inside(images.size(2));
+  const at::Tensor columns = inside(images.size(3));
+  const at::Tensor hole = rows.unsqueeze(2).logical_and(columns.unsqueeze(1));
+  return images.masked_fill(hole.unsqueeze(1), 0);
+}
+
 }  // namespace
 
 at::Tensor random_view(const at::Tensor& images, const ViewOptions& options) {
@@ -53,7 +67,8 @@ at::Tensor random_view(const at::Tensor& images, const ViewOptions& options) {
     view = torch::where(is_grey, view.mean(1, /*keepdim=*/true).expand_as(view), view);
   }
   if (options.noise > 0) view = view + options.noise * torch::randn_like(view);
-  return view.clamp(0, 1);
+  view = view.clamp(0, 1);
+  return options.cutout > 0 ? with_hole(view, options.cutout) : view;
 }
 
 }  // namespace mcci

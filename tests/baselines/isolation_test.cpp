@@ -99,6 +99,16 @@ TEST(Abl, TrainsItsPhasesOnTheirSamples) {
   EXPECT_EQ(abl.defense->assumes(), "");
 }
 
+TEST(Abl, CutsHolesIntoTheImagesOfTheFineTuningAlone) {
+  const PoisonedSet set = test::striped(64, 6);
+  Json options = {{"epochs", 1}, {"unlearning-epochs", 0}, {"isolation-share", 0.1}, {"cutout", 0}};
+  const Trained whole = test::train_defense(make_abl(), set.data, options);
+  options["cutout"] = 6;
+  const Trained cut = test::train_defense(make_abl(), set.data, options);
+  EXPECT_EQ(whole.state.history[0]["loss"], cut.state.history[0]["loss"]);
+  EXPECT_NE(whole.state.history[1]["loss"], cut.state.history[1]["loss"]);
+}
+
 TEST(Abl, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(96, 10);
   // 3 steps of isolation, 3 of fine-tuning, then 1 for each epoch of unlearning.
