@@ -13,6 +13,7 @@
 #include "mcci/baselines/plain.hpp"
 #include "mcci/baselines/spectral_signatures.hpp"
 #include "mcci/baselines/strip.hpp"
+#include "mcci/baselines/vb.hpp"
 #include "mcci/method/mcci.hpp"
 #include "mcci/method/robust.hpp"
 
@@ -33,11 +34,13 @@ const Registry<std::function<std::unique_ptr<Defense>()>>& defenses() {
        {"dst", "D-ST: trust what is least sensitive to transformations", make_dst},
        {"frequency", "a filter: spectra like those of made-up triggers (needs clean images)", make_frequency},
        {"loss-isolation", "a filter: what is learned first", make_loss_isolation},
-       {"nab", "Non-Adversarial Backdoor: relabel and stamp (needs clean images with labels)", make_nab},
+       {"nab", "Non-Adversarial Backdoor: relabel and stamp (by default needs clean images with labels)",
+        make_nab},
        {"pdb", "Proactive Defensive Backdoor (needs clean images with labels)", make_pdb},
        {"spectral-signatures", "a filter: outliers of a class along its features' first direction",
         make_spectral_signatures},
-       {"strip", "a filter: what stays sure under overlays (needs clean images)", make_strip}});
+       {"strip", "a filter: what stays sure under overlays (needs clean images)", make_strip},
+       {"vb", "The Victim and the Beneficiary: one network is given up to the poison", make_vb}});
   return table;
 }
 
