@@ -86,4 +86,17 @@ double silhouette(const at::Tensor& points, const at::Tensor& assignment) {
   return sum / static_cast<double>(points.size(0));
 }
 
+at::Tensor nearest_centres(const at::Tensor& points, const at::Tensor& labels, const at::Tensor& counted,
+                           std::int64_t num_classes) {
+  std::vector<at::Tensor> distances;
+  for (std::int64_t c = 0; c < num_classes; ++c) {
+    const at::Tensor members = labels.eq(c).logical_and(counted).nonzero().squeeze(1);
+    distances.push_back(
+        members.numel() > 0
+            ? (points - points.index_select(0, members).mean(0, /*keepdim=*/true)).square().sum(1)
+            : at::full({points.size(0)}, std::numeric_limits<double>::infinity(), points.options()));
+  }
+  return at::stack(distances, 1).argmin(1);
+}
+
 }  // namespace mcci

@@ -22,4 +22,9 @@ TwoClusters two_means(const at::Tensor& points, std::uint64_t seed);
 // b the mean distances to the own and to the other cluster; 0 for a cluster of one.
 double silhouette(const at::Tensor& points, const at::Tensor& assignment);
 
+// For each of points [n, D] the class whose centre is the nearest: [n] int64. A centre is the mean of the
+// points of its label (labels [n] int64) that `counted` ([n] bool) names; a class without any is nobody's.
+at::Tensor nearest_centres(const at::Tensor& points, const at::Tensor& labels, const at::Tensor& counted,
+                           std::int64_t num_classes);
+
 }  // namespace mcci

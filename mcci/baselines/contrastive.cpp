@@ -8,6 +8,8 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
+#include "mcci/state/module_state.hpp"
+
 namespace mcci {
 namespace {
 
@@ -23,6 +25,40 @@ ViewOptions simclr_views(bool flip) {
   views.contrast = 0.4;
   views.grey = 0.2;
   return views;
+}
+
+void SelfSupervisionOptions::declare(OptionSet& set) {
+  set.add("self-supervised-epochs", self_supervised_epochs, "epochs of SimCLR, which looks at no label",
+          {1, 100000});
+  set.add("self-supervised-lr", self_supervised_lr, "their learning rate, one-cycle", {1e-8, 100.0});
+  set.add("contrast-temperature", contrast_temperature, "of SimCLR's similarities", {0.01, 10.0});
+}
+
+Phase SelfSupervisionOptions::phase(TensorList parameters, const TrainOptions& options) const {
+  Phase phase = make_phase("self-supervised", std::move(parameters), options);
+  phase.epochs = self_supervised_epochs;
+  phase.optimizer = OptimizerOptions();
+  phase.optimizer.lr = self_supervised_lr;
+  phase.optimizer.weight_decay = 1e-4;
+  phase.schedule = ScheduleOptions();
+  phase.augment = AugmentOptions::none();
+  phase.classifies = false;
+  return phase;
+}
+
+StepOutput SelfSupervisionOptions::loss(const std::function<at::Tensor(const at::Tensor& images)>& projected,
+                                        const at::Tensor& images, const ViewOptions& views) const {
+  const at::Tensor first = projected(random_view(images, views));
+  const at::Tensor second = projected(random_view(images, views));
+  return {contrastive_loss(first, second, contrast_temperature), {}};
+}
+
+TensorList with_projection(const torch::nn::Module& network, const torch::nn::Module& projection) {
+  TensorList all = parameter_list(network);
+  for (auto& named : with_prefix_added(parameter_list(projection), "projection")) {
+    all.push_back(std::move(named));
+  }
+  return all;
 }
 
 torch::nn::Sequential projection_head(std::int64_t in) {

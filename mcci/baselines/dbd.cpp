@@ -5,7 +5,6 @@
 #include "mcci/baselines/contrastive.hpp"
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/baselines/semi_supervised.hpp"
-#include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -17,10 +16,7 @@ enum PhaseIndex : std::size_t { self_supervised_phase, head_phase, semi_supervis
 class Dbd : public SemiSupervisedDefense {
  public:
   void declare(OptionSet& set) override {
-    set.add("self-supervised-epochs", self_supervised_epochs_, "epochs of SimCLR, which looks at no label",
-            {1, 100000});
-    set.add("self-supervised-lr", self_supervised_lr_, "their learning rate, one-cycle", {1e-8, 100.0});
-    set.add("contrast-temperature", temperature_, "of SimCLR's similarities", {0.01, 10.0});
+    self_supervision_.declare(set);
     set.add("head-epochs", head_epochs_, "epochs of the last layer on these features", {1, 100000});
     set.add("head-lr", head_lr_, "their learning rate, by adam", {1e-8, 100.0});
     set.add("trusted-share", trusted_share_, "share of the set, of lowest loss, whose labels are trusted",
@@ -67,16 +63,6 @@ class Dbd : public SemiSupervisedDefense {
   }
 
   std::vector<Phase> phases(const TrainOptions& options) override {
-    TensorList all = parameter_list(backbone());
-    for (auto& named : with_prefix_added(parameter_list(*projection_), "projection")) all.push_back(named);
-    Phase contrast = make_phase("self-supervised", std::move(all), options);
-    contrast.epochs = self_supervised_epochs_;
-    contrast.optimizer = OptimizerOptions();
-    contrast.optimizer.lr = self_supervised_lr_;
-    contrast.optimizer.weight_decay = 1e-4;
-    contrast.schedule = ScheduleOptions();
-    contrast.augment = AugmentOptions::none();
-    contrast.classifies = false;
     strong_ = simclr_views(options.augment.flip);
     Phase head = make_phase("head", head_parameters(backbone()), options);
     head.epochs = head_epochs_;
@@ -84,7 +70,8 @@ class Dbd : public SemiSupervisedDefense {
     head.optimizer.lr = head_lr_;
     head.schedule.schedule = "constant";
     epochs_ = options.epochs;
-    return {contrast, head, semi_supervised_phase("semi-supervised", options.epochs, options)};
+    return {self_supervision_.phase(with_projection(backbone(), *projection_), options), head,
+            semi_supervised_phase("semi-supervised", options.epochs, options)};
   }
 
   void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
@@ -104,7 +91,8 @@ class Dbd : public SemiSupervisedDefense {
   StepOutput loss(std::size_t phase, const Batch& batch) override {
     if (phase == semi_supervised_phase_index) return semi_supervised_loss(batch);
     if (phase == self_supervised_phase) {
-      return {contrastive_loss(projected(batch.images), projected(batch.images), temperature_), {}};
+      return self_supervision_.loss([this](const at::Tensor& images) { return projected(images); },
+                                    batch.images, strong_);
     }
     at::Tensor seen;
     {
@@ -118,7 +106,7 @@ class Dbd : public SemiSupervisedDefense {
 
  private:
   at::Tensor projected(const at::Tensor& images) {
-    return projection_->forward(features(backbone(), place(random_view(images, strong_), problem().compute)));
+    return projection_->forward(features(backbone(), place(images, problem().compute)));
   }
 
   at::Tensor losses(const DatasetPtr& data) {
@@ -128,9 +116,7 @@ class Dbd : public SemiSupervisedDefense {
     return symmetric_cross_entropy(logits, data->labels());
   }
 
-  std::int64_t self_supervised_epochs_ = 1000;
-  double self_supervised_lr_ = 0.4;
-  double temperature_ = 0.5;
+  SelfSupervisionOptions self_supervision_;
   std::int64_t head_epochs_ = 10;
   double head_lr_ = 2e-3;
   double trusted_share_ = 0.5;

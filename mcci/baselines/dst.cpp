@@ -12,7 +12,6 @@
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
-#include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -86,11 +85,7 @@ class Dst : public BackboneDefense {
     separation.name = "separation";
     separation.epochs = separation_epochs_;
     separation.classifies = false;
-    TensorList features_and_projection = parameter_list(backbone());
-    for (auto& named : with_prefix_added(parameter_list(*projection_), "projection")) {
-      features_and_projection.push_back(std::move(named));
-    }
-    Phase contrast = make_phase("contrastive", std::move(features_and_projection), options);
+    Phase contrast = make_phase("contrastive", with_projection(backbone(), *projection_), options);
     contrast.augment = AugmentOptions::none();
     contrast.classifies = false;
     strong_ = simclr_views(options.augment.flip);

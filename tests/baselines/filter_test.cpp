@@ -71,6 +71,14 @@ TEST(Clustering, TwoMeansAndSilhouetteByHand) {
   EXPECT_EQ(silhouette(points, at::zeros({5}, at::kLong)), 0);
 }
 
+TEST(Clustering, NearestCentresByHand) {
+  // Centres: 1 of the first label, whose third sample does not count, 10 of the second; none of the third.
+  const at::Tensor points = at::tensor({0.F, 2.F, 20.F, 10.F, 5.F, 6.F}).unsqueeze(1);
+  const at::Tensor labels = at::tensor({0, 0, 0, 1, 2, 2}, at::kLong);
+  const at::Tensor counted = at::tensor({1, 1, 0, 1, 0, 0}, at::kLong).to(at::kBool);
+  EXPECT_TRUE(nearest_centres(points, labels, counted, 3).equal(at::tensor({0, 0, 1, 1, 0, 1}, at::kLong)));
+}
+
 TEST(Clustering, EqualPointsAreNoError) {
   const TwoClusters found = two_means(at::ones({4, 2}, at::kDouble), 1);
   EXPECT_TRUE(found.centres.isfinite().all().item<bool>());

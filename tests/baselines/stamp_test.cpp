@@ -27,6 +27,24 @@ TEST(Cbd, WeightsByHand) {
       << "what the biased network knows teaches the other nothing";
 }
 
+TEST(Cbd, DependenceByHand) {
+  // A critic that multiplies: 1 x 4 and 2 x 6 belong together, 1 x 6 and 2 x 4 do not.
+  const auto critic = [](const at::Tensor& pairs) { return pairs.select(1, 0) * pairs.select(1, 1); };
+  const at::Tensor biased = at::tensor({1.F, 2.F}).view({2, 1});
+  const at::Tensor clean = at::tensor({4.F, 6.F}).view({2, 1});
+  EXPECT_FLOAT_EQ(cbd_dependence(critic, biased, clean).item<float>(), 8 - 7);
+}
+
+TEST(Cbd, SpectraByHand) {
+  const at::Tensor matrix = at::tensor({4.F, 0.F, 0.F, 0.F, 1.F, 0.F}).view({2, 3});
+  const at::Tensor vector = at::tensor({3.F, -4.F});
+  const at::Tensor nothing = at::zeros({2});
+  normalise_spectra({{"matrix", matrix}, {"vector", vector}, {"nothing", nothing}});
+  EXPECT_TRUE(at::allclose(matrix, at::tensor({1.F, 0.F, 0.F, 0.F, 0.25F, 0.F}).view({2, 3}), 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(vector, at::tensor({0.6F, -0.8F})));
+  EXPECT_TRUE(nothing.eq(0).all().item<bool>());
+}
+
 Json cbd_options() { return {{"epochs", 6}, {"biased-epochs", 4}, {"biased-lr", 0.02}, {"lr", 0.05}}; }
 
 TEST(Cbd, DefendsAgainstThePatch) {
@@ -40,6 +58,25 @@ TEST(Cbd, DefendsAgainstThePatch) {
   EXPECT_GT(test::recovered(*cbd.defense, set), 0.6);
   const Trained plain = test::train_defense(make_plain(), set.data, {{"epochs", 6}, {"lr", 0.05}});
   EXPECT_GT(test::attack_success(*plain.defense, set), 0.9);
+}
+
+TEST(Cbd, TheCriticKeepsItsBoundAndIsSaved) {
+  const PoisonedSet set = test::striped(96, 10);
+  Json options = {{"epochs", 2}, {"biased-epochs", 1}, {"disentangle", true}};
+  const Trained cbd = test::train_defense(make_cbd(), set.data, options);
+  int matrices = 0;
+  for (const auto& parameter : cbd.defense->module().named_parameters()) {
+    if (parameter.key().rfind("critic.", 0) != 0) continue;
+    const at::Tensor& value = parameter.value();
+    const at::Tensor norm = value.dim() == 1 ? value.norm() : at::linalg_matrix_norm(value, 2);
+    EXPECT_NEAR(norm.item<double>(), 1, 0.1) << parameter.key();
+    matrices += static_cast<int>(value.dim() == 2);
+  }
+  EXPECT_EQ(matrices, 2);
+  test::expect_resumed_equals_whole(make_cbd, set.data, options, {2, 3, 5, 6});
+  options["disentangle"] = false;
+  const Trained plain = test::train_defense(make_cbd(), set.data, options);
+  EXPECT_EQ(plain.defense->module().named_parameters().find("critic.1.weight"), nullptr);
 }
 
 TEST(Cbd, ResumedEqualsWhole) {
@@ -109,6 +146,43 @@ TEST(Nab, RelabelsIsolatedSamplesAndStampsThem) {
   EXPECT_THROW(nab.defense->folded(), Error);
 }
 
+TEST(Nab, RelabelsByCentresWithoutCleanImages) {
+  const PoisonedSet set = test::striped(400, 40, 60);
+  const Json options = {{"epochs", 2},
+                        {"lr", 0.05},
+                        {"isolation-epochs", 2},
+                        {"isolation-lr", 0.01},
+                        {"isolation-share", 0.1},
+                        {"isolation-loss", "flooding"},
+                        {"relabel-by", "centres"},
+                        {"self-supervised-epochs", 2}};
+  const Trained nab = test::train_defense(make_nab(), set.data, options);
+  EXPECT_EQ(nab.defense->assumes(), "");
+  EXPECT_EQ(nab.state.history[2]["phase"], "self-supervised");
+  EXPECT_EQ(nab.defense->source(1, set.data), set.data);
+  at::Tensor taught;
+  for (const auto& [name, tensor] : nab.defense->extra_state()) {
+    if (name == "taught") taught = tensor;
+  }
+  const at::Tensor isolated = nab.defense->training_suspicion().ge(0);
+  EXPECT_EQ(isolated.sum().item<std::int64_t>(), 40);
+  EXPECT_TRUE(taught.masked_select(isolated.logical_not())
+                  .equal(set.data->labels().masked_select(isolated.logical_not())));
+  // Four classes of stripes: an answer by chance is right for a quarter, the recorded label for few.
+  EXPECT_GT(taught.eq(set.true_labels).masked_select(isolated).to(at::kDouble).mean().item<double>(), 0.5);
+}
+
+TEST(Nab, ResumedEqualsWholeWithCentres) {
+  const PoisonedSet set = test::striped(64, 6);
+  test::expect_resumed_equals_whole(make_nab, set.data,
+                                    {{"epochs", 1},
+                                     {"isolation-epochs", 1},
+                                     {"self-supervised-epochs", 1},
+                                     {"relabel-by", "centres"},
+                                     {"isolation-share", 0.1}},
+                                    {1, 2, 3, 4, 5});
+}
+
 TEST(Nab, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(64, 6);
   const DatasetPtr clean = test::striped(32, 0).data;
@@ -133,6 +207,23 @@ TEST(Views, ShiftByWholePixelsAndLetBlackIn) {
   EXPECT_EQ(places.select(1, 2).max().item<std::int64_t>(), 6);
   EXPECT_EQ(places.select(1, 3).min().item<std::int64_t>(), 2);
   EXPECT_EQ(places.select(1, 3).max().item<std::int64_t>(), 6);
+}
+
+TEST(Views, CutASquareOfTheirSizeOut) {
+  at::manual_seed(1);
+  const at::Tensor images = at::full({400, 2, 8, 8}, 0.5);
+  ViewOptions options;
+  options.cutout = 3;
+  const at::Tensor black = random_view(images, options).eq(0);
+  EXPECT_TRUE(black.select(1, 0).equal(black.select(1, 1))) << "all channels";
+  const at::Tensor rows = black.select(1, 0).any(2).sum(1);
+  const at::Tensor columns = black.select(1, 0).any(1).sum(1);
+  EXPECT_TRUE((rows * columns).equal(black.select(1, 0).sum({1, 2}))) << "a rectangle";
+  EXPECT_EQ(rows.max().item<std::int64_t>(), 3);
+  EXPECT_EQ(rows.min().item<std::int64_t>(), 2) << "around a pixel of the border";
+  // Six of eight rows are the middle of a whole square.
+  EXPECT_NEAR(rows.eq(3).to(at::kDouble).mean().item<double>(), 0.75, 0.08);
+  EXPECT_TRUE(black.any(0).all().item<bool>()) << "anywhere";
 }
 
 TEST(Views, MirrorHalfOfTheImages) {
