@@ -23,7 +23,7 @@ namespace F = torch::nn::functional;
 
 enum PhaseIndex : std::size_t { warm_up_phase, victim_phase, beneficiary_phase };
 
-constexpr double threshold = 0.1;  // of attention that is mixed
+constexpr double attention_threshold = 0.1;
 constexpr double tiny = 1e-12;
 
 at::Tensor soft_cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
@@ -220,7 +220,8 @@ class Vb : public BackboneDefense {
           attention_of(last_feature_map(backbone(), views).to(at::kFloat), views.size(2), views.size(3));
     }
     const at::Tensor others = torch::randperm(views.size(0), torch::kLong).to(views.device());
-    const AttentionMixture mixed = attention_mix(views, attention, targets.repeat({2, 1}), others, threshold);
+    const AttentionMixture mixed =
+        attention_mix(views, attention, targets.repeat({2, 1}), others, attention_threshold);
     return soft_cross_entropy(forward(backbone(), place(mixed.images, problem().compute)), mixed.targets);
   }
 

@@ -35,10 +35,9 @@ at::Tensor maps(const at::Tensor& images, const ViewOptions& options) {
 // Black where row and column both lie in [centre - size / 2, centre - size / 2 + size).
 at::Tensor with_hole(const at::Tensor& images, std::int64_t size) {
   const auto inside = [&](std::int64_t side) {
-    const at::Tensor from =
-        drawn(images, 0, static_cast<double>(side)).floor() - static_cast<double>(size / 2);
+    const at::Tensor from = drawn(images, 0, static_cast<double>(side)).to(torch::kLong) - size / 2;
     const at::Tensor place = torch::arange(side, from.options()).unsqueeze(0) - from.unsqueeze(1);
-    return place.ge(0).logical_and(place.lt(static_cast<double>(size)));
+    return place.ge(0).logical_and(place.lt(size));
   };
   const at::Tensor rows = inside(images.size(2));
   const at::Tensor columns = inside(images.size(3));
