@@ -4,11 +4,11 @@
 #include <cmath>
 #include <vector>
 
-#include <ATen/ops/_upsample_bilinear2d_aa.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/data/reduction.hpp"
 
 namespace mcci {
 namespace {
@@ -27,21 +27,28 @@ at::Tensor with_channels(const at::Tensor& images, std::int64_t channels) {
 }
 
 at::Tensor resize(const at::Tensor& images, std::int64_t height, std::int64_t width) {
-  const std::int64_t h = images.size(2), w = images.size(3);
+  const std::int64_t count = images.size(0), channels = images.size(1), h = images.size(2),
+                     w = images.size(3);
   if (h == height && w == width) return images;
-  const std::int64_t planes = images.size(0) * images.size(1);
-  const at::Tensor in = images.reshape({planes, 1, h, w});
-  at::Tensor out = at::empty({planes, 1, height, width}, images.options());
-  // A few planes at a time: as floats an image takes four times its memory.
-  const std::int64_t floats = std::int64_t{1} << 22;
-  const std::int64_t step = std::max<std::int64_t>(1, floats / std::max(h * w, height * width));
-  for (std::int64_t p = 0; p < planes; p += step) {
-    const std::int64_t n = std::min(step, planes - p);
-    const at::Tensor resized = at::_upsample_bilinear2d_aa(
-        in.narrow(0, p, n).to(at::kFloat), at::IntArrayRef({height, width}), /*align_corners=*/false);
-    out.narrow(0, p, n).copy_(resized.round().clamp_(0, 255));
+  at::Tensor out = at::empty({count, channels, height, width},
+                             images.options().memory_format(at::MemoryFormat::Contiguous));
+  std::uint8_t* to = out.data_ptr<std::uint8_t>();
+  const Reduction reduction({h, w}, {height, width});
+  // As decoders leave them: a pixel's channels side by side.
+  const bool interleaved = channels == 3 && images.stride(1) == 1 && images.stride(3) == 3;
+  const at::Tensor in = interleaved ? images : images.contiguous();
+  const std::uint8_t* const from = in.data_ptr<std::uint8_t>();
+  for (std::int64_t b = 0; b < count; ++b) {
+    if (interleaved) {
+      reduction.apply<3>(from + b * in.stride(0), in.stride(2), to);
+      to += 3 * height * width;
+      continue;
+    }
+    for (std::int64_t c = 0; c < channels; ++c, to += height * width) {
+      reduction.apply<1>(from + b * in.stride(0) + c * in.stride(1), in.stride(2), to);
+    }
   }
-  return out.reshape({images.size(0), images.size(1), height, width});
+  return out;
 }
 
 std::int64_t scaled(std::int64_t side, double scale, std::int64_t most) {

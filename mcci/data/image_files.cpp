@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include <ATen/ops/empty.h>
@@ -17,12 +19,18 @@ namespace fs = std::filesystem;
 namespace mcci {
 namespace {
 
-// [1,C,H,W] uint8. Errors: data if the image is bad or not as declared, io.
-at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t channels) {
+// [1,C,H,W] uint8. If it is to be fitted to `target`, a large JPEG comes at a fraction of its size, at least
+// twice as large as is needed. Errors: data if the image is bad or not as declared, io.
+at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t channels,
+                       const std::optional<ImageShape>& target = std::nullopt) {
   const fs::path path = source.root / source.paths[index];
   // As many pixels as a large photograph has: several are decoded at once.
   DecodeLimits limits;
   limits.max_pixels = 50'000'000;
+  if (target && !source.declared) {
+    limits.enough_height = 2 * target->height;
+    limits.enough_width = 2 * target->width;
+  }
   Image image = read_image(path, channels, limits);
   if (source.declared && (image.height != source.declared->height || image.width != source.declared->width)) {
     throw Error(ErrorKind::data,
@@ -31,9 +39,10 @@ at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t
                     std::to_string(source.declared->width) + " as declared",
                 path.string());
   }
-  return at::from_blob(image.pixels.data(), {1, image.height, image.width, image.channels}, at::kByte)
-      .permute({0, 3, 1, 2})
-      .clone(at::MemoryFormat::Contiguous);
+  const auto kept = std::make_shared<Image>(std::move(image));
+  return at::from_blob(
+             kept->pixels.data(), {1, kept->height, kept->width, kept->channels}, [kept](void*) {}, at::kByte)
+      .permute({0, 3, 1, 2});
 }
 
 // What is wrong with each sample; empty: nothing.
@@ -112,7 +121,8 @@ class FileDataset : public Dataset {
     const std::int64_t* const index = checked.data_ptr<std::int64_t>();
     at::Tensor out = at::empty({checked.size(0), shape_.channels, shape_.height, shape_.width}, at::kByte);
     for (std::int64_t b = 0; b < checked.size(0); ++b) {
-      const at::Tensor image = read_sample(source_, static_cast<std::size_t>(index[b]), shape_.channels);
+      const at::Tensor image =
+          read_sample(source_, static_cast<std::size_t>(index[b]), shape_.channels, shape_);
       out.narrow(0, b, 1).copy_(fit_images(image, shape_, fit_));
     }
     return out;
@@ -174,7 +184,7 @@ DatasetPtr load_files(FileSource source, std::optional<ImageShape> target, const
   }
   at::Tensor images = at::empty({count, target->channels, target->height, target->width}, at::kByte);
   const Faults faults = visit_samples(source, "loading images", options, [&](std::size_t i) {
-    const at::Tensor image = read_sample(source, i, target->channels);
+    const at::Tensor image = read_sample(source, i, target->channels, target);
     images.narrow(0, static_cast<std::int64_t>(i), 1).copy_(fit_images(image, *target, options.fit));
   });
   const std::vector<std::int64_t> kept = leave_out(source, faults);

@@ -1,6 +1,7 @@
 #include "mcci/data/loader.hpp"
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 
@@ -123,7 +125,23 @@ at::Tensor augment(const at::Tensor& images, const at::Tensor& indices, const Au
   throw Error(ErrorKind::internal, "augment: images are neither uint8 nor float32");
 }
 
-at::Tensor to_unit(const at::Tensor& images) { return images.to(at::kFloat).contiguous().div(255); }
+// In one pass: as floats the images are larger than the processor's cache.
+at::Tensor to_unit(const at::Tensor& images) {
+  static const std::array<float, 256> unit = [] {
+    std::array<float, 256> table{};
+    for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i) / 255.0F;
+    return table;
+  }();
+  const at::Tensor in = images.contiguous();
+  at::Tensor out = at::empty(in.sizes(), in.options().dtype(at::kFloat));
+  const std::uint8_t* const from = in.data_ptr<std::uint8_t>();
+  float* const to = out.data_ptr<float>();
+  constexpr std::int64_t worth_a_thread = 1 << 18;
+  at::parallel_for(0, in.numel(), worth_a_thread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] = unit[from[i]];
+  });
+  return out;
+}
 
 class Loader::Impl {
  public:

@@ -14,7 +14,7 @@ namespace mcci::imageio {
 struct Source {
   std::string_view bytes;
   const std::string& name;  // for messages
-  std::int64_t max_pixels;
+  const DecodeLimits& limits;
 
   // Throws Error(data): "name: is not a valid JPEG image (what)".
   [[noreturn]] void fail(const char* format, const std::string& what) const;

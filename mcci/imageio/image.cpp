@@ -18,9 +18,9 @@ void Source::fail(const char* format, const std::string& what) const {
 void Source::check_size(const char* format, std::int64_t width, std::int64_t height) const {
   const std::string size = std::to_string(width) + " x " + std::to_string(height) + " pixels";
   if (width <= 0 || height <= 0) fail(format, "its size is " + size);
-  if (width > max_pixels / height) {
+  if (width > limits.max_pixels / height) {
     throw Error(ErrorKind::data,
-                "declares " + size + ", more than the limit of " + std::to_string(max_pixels), name);
+                "declares " + size + ", more than the limit of " + std::to_string(limits.max_pixels), name);
   }
 }
 
@@ -80,8 +80,7 @@ Image decode_image(std::string_view bytes, const std::string& name, std::int64_t
                 "is larger than the limit of " + std::to_string(limits.max_file_bytes) + " bytes", name);
   }
   for (const Format& format : formats) {
-    if (format.matches(bytes))
-      return with_channels(format.decode({bytes, name, limits.max_pixels}), channels);
+    if (format.matches(bytes)) return with_channels(format.decode({bytes, name, limits}), channels);
   }
   throw Error(ErrorKind::data, bytes.empty() ? "is empty" : "is of no known image format", name,
               "JPEG, PNG, binary PPM or PGM, and BMP are read");

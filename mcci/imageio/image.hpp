@@ -19,6 +19,10 @@ struct Image {
 struct DecodeLimits {
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;
   std::int64_t max_pixels = 100'000'000;  // width x height, checked on the header, before allocating
+  // A JPEG may be decoded at a half, a quarter or an eighth of its size, as long as it keeps these sides: its
+  // transform averages at once what a later reduction would. 0: always whole.
+  std::int64_t enough_height = 0;
+  std::int64_t enough_width = 0;
 };
 
 // Decodes JPEG, PNG, PPM/PGM (binary) or BMP (8-bit palette, 24 and 32 bits, uncompressed), recognised by its

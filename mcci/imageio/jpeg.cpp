@@ -22,10 +22,12 @@ class Decoder {
 
   Image decode(TJPF pixel_format) {
     source_.check_size(format, width_, height_);
-    Image image = make_image(height_, width_, tjPixelSize[pixel_format]);
+    const tjscalingfactor scale = largest_reduction();
+    const int height = TJSCALED(height_, scale), width = TJSCALED(width_, scale);
+    Image image = make_image(height, width, tjPixelSize[pixel_format]);
     // A truncated scan only warns; the number of scans is limited since a tiny file may declare thousands.
     constexpr int flags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
-    check(tjDecompress2(handle_.get(), data(), size(), image.pixels.data(), width_, 0, height_, pixel_format,
+    check(tjDecompress2(handle_.get(), data(), size(), image.pixels.data(), width, 0, height, pixel_format,
                         flags));
     return image;
   }
@@ -33,6 +35,19 @@ class Decoder {
  private:
   const unsigned char* data() const { return reinterpret_cast<const unsigned char*>(source_.bytes.data()); }
   unsigned long size() const { return source_.bytes.size(); }
+
+  // Of those that libjpeg-turbo has fast code for.
+  tjscalingfactor largest_reduction() const {
+    tjscalingfactor scale{1, 1};
+    if (source_.limits.enough_height <= 0 || source_.limits.enough_width <= 0) return scale;
+    for (const int denominator : {2, 4, 8}) {
+      const tjscalingfactor smaller{1, denominator};
+      if (TJSCALED(height_, smaller) < source_.limits.enough_height) break;
+      if (TJSCALED(width_, smaller) < source_.limits.enough_width) break;
+      scale = smaller;
+    }
+    return scale;
+  }
 
   void check(int status) const {
     if (status != 0) source_.fail(format, tjGetErrorStr2(handle_.get()));

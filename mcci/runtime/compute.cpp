@@ -68,6 +68,9 @@ void ComputeOptions::declare(OptionSet& set) {
 Compute setup_compute(const ComputeOptions& options) {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  // The heaps of further arenas end at 64 MiB: a batch of large images, made by a thread of the loader, would
+  // be mapped and cleared anew each time.
+  mallopt(M_ARENA_MAX, 1);
   Compute compute;
   compute.threads = options.threads > 0 ? options.threads : default_threads();
   at::set_num_threads(static_cast<int>(compute.threads));

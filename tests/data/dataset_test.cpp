@@ -1,6 +1,7 @@
 #include "mcci/data/dataset.hpp"
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -188,6 +189,14 @@ TEST(Fit, ResizesAsANaiveReference) {
         EXPECT_NEAR(out[1][2][y][x], expected, 0.501) << y << "," << x;
       }
     }
+  }
+}
+
+TEST(Fit, DoesNotDependOnTheOrderInMemory) {
+  const at::Tensor planes = random_bytes({2, 3, 11, 9}, 3);
+  const at::Tensor pixels = planes.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+  for (const char* const fit : {"resize", "pad", "crop"}) {
+    EXPECT_TRUE(fit_images(planes, {3, 6, 5}, fit).equal(fit_images(pixels, {3, 6, 5}, fit))) << fit;
   }
 }
 
@@ -862,6 +871,42 @@ TEST(DatasetAliases, OpenOrNameTheirPackage) {
     EXPECT_EQ(data->shape().height, alias.options.image_size);
     EXPECT_GT(data->size(), 9'000);
   }
+}
+
+// "VmRSS", "VmHWM": what is, and was at most, in memory, in MiB.
+double resident(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind(field + ":", 0) == 0) return std::stod(line.substr(field.size() + 1)) / 1024;
+  }
+  ADD_FAILURE() << "no " << field;
+  return 0;
+}
+
+// A set of 192 MiB in memory. The peak is that of the whole process, so what streams comes first.
+TEST(OpenDataset, ASetLargerThanTheLimitIsNeverInMemory) {
+  const TempFolder folder;
+  const std::string image = png(256, 256, {1, 2, 3});
+  for (int i = 0; i < 1024; ++i)
+    folder.write(std::to_string(i % 2) + "/" + std::to_string(i) + ".png", image);
+  DatasetOptions options;
+  options.image_size = 256;
+  options.channels = 3;
+  const auto growth = [&](double limit_gib) {
+    std::ofstream("/proc/self/clear_refs") << "5";  // forgets the peak
+    const double before = resident("VmRSS");
+    options.memory_limit_gib = limit_gib;
+    const DatasetPtr data = open_dataset(folder.text(), Split::train, options);
+    LoaderOptions batches;
+    batches.batch_size = 16;
+    Loader loader(data, epoch_order(data->size(), 1, 0), batches, AugmentOptions(), 1, 0);
+    std::int64_t seen = 0;
+    while (const auto batch = loader.next()) seen += batch->images.size(0);
+    EXPECT_EQ(seen, 1024);
+    return resident("VmHWM") - before;
+  };
+  EXPECT_LT(growth(0.1), 96);
+  EXPECT_GT(growth(1), 160) << "or the test sees nothing";
 }
 
 TEST(OpenImages, ReadsFilesAndFolders) {

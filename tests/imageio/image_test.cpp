@@ -354,6 +354,34 @@ TEST(JpegTest, AConstantColourSurvives) {
   }
 }
 
+// Four quarters of one colour each, of 40 x 56 pixels: blocks of 8 x 8 lie within one.
+TEST(JpegTest, MayComeSmallerAsLongAsItIsLargeEnough) {
+  Image image{80, 112, 1, {}};
+  for (int y = 0; y < 80; ++y) {
+    for (int x = 0; x < 112; ++x)
+      image.pixels.push_back(static_cast<std::uint8_t>(50 + 60 * (x / 56) + 100 * (y / 40)));
+  }
+  const std::string jpeg = make_jpeg(image, TJPF_GRAY, TJSAMP_GRAY);
+  const auto size_for = [&](std::int64_t height, std::int64_t width) {
+    DecodeLimits limits;
+    limits.enough_height = height;
+    limits.enough_width = width;
+    const Image result = decode_image(jpeg, "test image", 0, limits);
+    for (const std::int64_t y : {std::int64_t{0}, result.height - 1}) {
+      for (const std::int64_t x : {std::int64_t{0}, result.width - 1}) {
+        EXPECT_NEAR(result.pixels[static_cast<std::size_t>(y * result.width + x)],
+                    50 + (x > 0 ? 60 : 0) + (y > 0 ? 100 : 0), 2);
+      }
+    }
+    return std::make_pair(result.height, result.width);
+  };
+  EXPECT_EQ(size_for(0, 0), std::make_pair(std::int64_t{80}, std::int64_t{112}));
+  EXPECT_EQ(size_for(41, 1), std::make_pair(std::int64_t{80}, std::int64_t{112}));
+  EXPECT_EQ(size_for(40, 56), std::make_pair(std::int64_t{40}, std::int64_t{56}));
+  EXPECT_EQ(size_for(10, 28), std::make_pair(std::int64_t{20}, std::int64_t{28}));
+  EXPECT_EQ(size_for(10, 14), std::make_pair(std::int64_t{10}, std::int64_t{14}));
+}
+
 TEST(JpegTest, GreyStaysGrey) {
   expect_constant(decoded(make_jpeg(constant(8, 9, {77}), TJPF_GRAY, TJSAMP_GRAY)), {77}, 1);
 }
