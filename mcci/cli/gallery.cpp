@@ -47,6 +47,11 @@ void show(const Gallery& gallery, const std::string& name, const std::string& de
   log_info("attack " + name);
   try {
     const std::unique_ptr<Attack> attack = make_attack(spec);
+    // The default rate of the whole set may be more than the target class has.
+    if (attack->clean_label()) {
+      spec.plan.rate = 0.25;
+      spec.plan.rate_of = RateOf::target_class;
+    }
     attack->prepare({train->shape(), train->num_classes(), spec.plan, {}, train});
     Figures figures(folder, name + "-");
     figures.add_trigger(name + ", preset " + spec.preset + ": " + description, *attack, test, gallery.images);

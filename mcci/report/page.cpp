@@ -34,6 +34,8 @@ std::string facts(const std::vector<report::Row>& rows) {
     for (const report::Row& row : rows) distinct.insert(row.first().*name);
     // The clean set is no attack.
     if (name == &Cell::attack && distinct.size() > 1) distinct.erase("none");
+    distinct.erase("");
+    if (distinct.empty()) return;
     text += " · " + (distinct.size() == 1 ? html(*distinct.begin()) : report::plural(distinct.size(), noun));
   };
   add("data set", &Cell::dataset);

@@ -149,6 +149,9 @@ TEST(Page, OfOneTrainingComparesNothing) {
 TEST(Page, AFailureIsShownEvenIfNothingElseIs) {
   const std::string page = render_html(single({{"error", "no <memory>"}}), ".");
   EXPECT_THAT(page, AllOf(HasSubstr("<h2>Trainings that failed"), HasSubstr("no &lt;memory&gt;")));
+  const std::string nameless =
+      render_html(single({{"error", "no memory"}, {"model", ""}, {"defense", ""}}), ".");
+  EXPECT_THAT(nameless, HasSubstr("0 trained models · 1 failed · cifar10 · badnets</p>"));
 }
 
 TEST(Page, AnEmptyResultIsAPageToo) {
