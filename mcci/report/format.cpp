@@ -112,7 +112,8 @@ std::string total_text(const std::vector<Row>& rows, std::optional<Count> Cell::
   std::int64_t low = std::numeric_limits<std::int64_t>::max(), high = -1;
   for (const Row& row : rows) {
     for (const Cell* cell : row.cells) {
-      if (!(cell->*count)) continue;
+      // Without an attack there is no triggered image.
+      if (!(cell->*count) || (cell->*count)->total == 0) continue;
       low = std::min(low, (cell->*count)->total);
       high = std::max(high, (cell->*count)->total);
     }

@@ -360,6 +360,17 @@ TEST(Format, NumbersAsText) {
   EXPECT_EQ(seconds_text(std::nullopt), "–");
 }
 
+TEST(Format, TotalsAreThoseOfImagesThatThereWere) {
+  std::vector<Cell> cells = {cell("none", 0), cell("none", 1), cell("none", 2)};
+  cells[0].asr_count = {{0, 0}};  // the clean set
+  std::vector<Row> rows = summarise(cells);
+  EXPECT_EQ(total_text(rows, &Cell::asr_count), "");
+  cells[1].asr_count = {{3, 110}};
+  EXPECT_EQ(total_text(rows, &Cell::asr_count), "110");
+  cells[2].asr_count = {{3, 9000}};
+  EXPECT_EQ(total_text(rows, &Cell::asr_count), "110 to 9,000");
+}
+
 TEST(Format, TextIsMadeSafeForItsMedium) {
   EXPECT_EQ(html("<a href=\"x\" o='y'>&\x01"), "&lt;a href=&quot;x&quot; o=&#39;y&#39;&gt;&amp;\uFFFD");
   EXPECT_EQ(html("é✓\n"), "é✓\n");
