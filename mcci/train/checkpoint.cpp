@@ -40,13 +40,14 @@ void copy_into(const TensorList& target, const TensorList& source, const std::st
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
-                     const WeightAverage* average, const RunState& state, const std::string& config_hash) {
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Updates& updates,
+                     const RunState& state, const std::string& config_hash) {
   TensorList tensors;
   append(tensors, module_state(learner.module()), "model");
   append(tensors, learner.extra_state(), "defense");
-  if (optimizer != nullptr) append(tensors, optimizer->state(), "optimizer");
-  if (average != nullptr) append(tensors, average->state(), "average");
+  if (updates.optimizer != nullptr) append(tensors, updates.optimizer->state(), "optimizer");
+  if (updates.average != nullptr) append(tensors, updates.average->state(), "average");
+  if (updates.pairs != nullptr) append(tensors, updates.pairs->state(), "low_rank");
   const Json json = {{"schema", schema_name},
                      {"config", config_hash},
                      {"phase", state.phase},
@@ -101,12 +102,11 @@ void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& 
   learner.set_extra_state(part(checkpoint, "defense"), where);
 }
 
-void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where) {
-  copy_into(optimizer.state(), part(checkpoint, "optimizer"), where);
-}
-
-void restore(const WeightAverage& average, const Checkpoint& checkpoint, const std::string& where) {
-  copy_into(average.state(), part(checkpoint, "average"), where);
+void restore(const Updates& updates, const Checkpoint& checkpoint, const std::string& where) {
+  if (updates.optimizer != nullptr)
+    copy_into(updates.optimizer->state(), part(checkpoint, "optimizer"), where);
+  if (updates.average != nullptr) copy_into(updates.average->state(), part(checkpoint, "average"), where);
+  if (updates.pairs != nullptr) copy_into(updates.pairs->state(), part(checkpoint, "low_rank"), where);
 }
 
 }  // namespace mcci

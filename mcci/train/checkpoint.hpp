@@ -5,6 +5,7 @@
 
 #include "mcci/core/json.hpp"
 #include "mcci/train/learner.hpp"
+#include "mcci/train/low_rank.hpp"
 #include "mcci/train/optimizer.hpp"
 #include "mcci/train/weight_average.hpp"
 
@@ -24,11 +25,17 @@ struct RunState {
   Json history = Json::array();  // docs/formats/result.md
 };
 
-// One safetensors file, replaced atomically: tensors of model, defense, optimizer and average, RunState in
-// the metadata. `config_hash` ties it to the resolved config: a checkpoint is never continued under another
-// one. `optimizer` and `average` may be null.
-void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Optimizer* optimizer,
-                     const WeightAverage* average, const RunState& state, const std::string& config_hash);
+// What changes a phase's parameters; what it does not have is null.
+struct Updates {
+  const Optimizer* optimizer = nullptr;
+  const WeightAverage* average = nullptr;
+  const LowRank* pairs = nullptr;
+};
+
+// One safetensors file, replaced atomically: tensors of model, defense and `updates`, RunState in the
+// metadata. `config_hash` ties it to the resolved config: a checkpoint is never continued under another one.
+void save_checkpoint(const std::filesystem::path& path, Learner& learner, const Updates& updates,
+                     const RunState& state, const std::string& config_hash);
 
 // Reads the state; the tensors are copied by restore_*. Errors: io, data; usage if config_hash differs.
 struct Checkpoint {
@@ -37,7 +44,6 @@ struct Checkpoint {
 };
 Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string& config_hash);
 void restore(Learner& learner, const Checkpoint& checkpoint, const std::string& where);
-void restore(const Optimizer& optimizer, const Checkpoint& checkpoint, const std::string& where);
-void restore(const WeightAverage& average, const Checkpoint& checkpoint, const std::string& where);
+void restore(const Updates& updates, const Checkpoint& checkpoint, const std::string& where);
 
 }  // namespace mcci

@@ -4,6 +4,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/nn/weights.hpp"
+#include "mcci/train/low_rank.hpp"
 
 namespace mcci {
 namespace {
@@ -19,7 +20,7 @@ void collect(torch::nn::Module& module, std::vector<Backbone*>& backbones) {
 // Blocks, and the head, that a parameter of this depth is to be trained from on; below it is frozen.
 std::int64_t first_trained_depth(const Backbone& backbone, const FineTuneOptions& options) {
   const std::int64_t head = backbone.depth_of(backbone.head_name() + ".weight");
-  if (options.fine_tune == "linear-probe") return head;
+  if (options.fine_tune == "linear-probe" || options.fine_tune == "lora") return head;
   if (options.fine_tune == "last-blocks") return head - options.trained_blocks;
   return 0;
 }
@@ -49,8 +50,11 @@ FineTuning::FineTuning(torch::nn::Module& module, const FineTuneOptions& options
     for (const auto& parameter : backbone->named_parameters()) {
       const std::int64_t depth = backbone->depth_of(parameter.key());
       at::Tensor tensor = parameter.value();
-      places_[tensor.unsafeGetTensorImpl()] = {tensor, head - depth, depth < first};
-      if (depth < first) tensor.set_requires_grad(false);
+      const bool adapted = options.fine_tune == "lora" && depth > 0 && depth < head &&
+                           LowRank::suits(tensor, options.lora_rank);
+      const bool frozen = depth < first && !adapted;
+      places_[tensor.unsafeGetTensorImpl()] = {tensor, head - depth, frozen, adapted};
+      if (frozen) tensor.set_requires_grad(false);
     }
   }
 }
@@ -71,6 +75,15 @@ TensorList FineTuning::trained(const TensorList& parameters) const {
   for (const auto& named : parameters) {
     const Place* place = find(named.second);
     if (place == nullptr || !place->frozen) result.push_back(named);
+  }
+  return result;
+}
+
+TensorList FineTuning::adapted(const TensorList& parameters) const {
+  TensorList result;
+  for (const auto& named : parameters) {
+    const Place* place = find(named.second);
+    if (place != nullptr && place->adapted) result.push_back(named);
   }
   return result;
 }

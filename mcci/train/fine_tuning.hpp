@@ -22,7 +22,7 @@ FoundLayout load_backbones(torch::nn::Module& module, const TensorList& weights,
 
 // Which parameters of the backbones within a module are trained, and how fast. What is frozen needs no
 // gradient as long as this object lives. Parameters outside of backbones are not its business: they are
-// trained.
+// trained. With "lora" the head is trained, and the matrices of all blocks by a pair of low rank each.
 class FineTuning {
  public:
   FineTuning(torch::nn::Module& module, const FineTuneOptions& options);
@@ -31,6 +31,8 @@ class FineTuning {
   FineTuning& operator=(const FineTuning&) = delete;
 
   TensorList trained(const TensorList& parameters) const;
+  // Those among `parameters` that change by a pair of low rank instead (LowRank); empty but for "lora".
+  TensorList adapted(const TensorList& parameters) const;
   // Factors on the learning rate: layer_decay to the power of the blocks between a parameter and the head.
   // Empty if all are 1.
   std::vector<double> scales(const TensorList& parameters) const;
@@ -43,6 +45,7 @@ class FineTuning {
     at::Tensor parameter;
     std::int64_t below_head = 0;  // 0: the head itself
     bool frozen = false;
+    bool adapted = false;
   };
   const Place* find(const at::Tensor& parameter) const;
   bool is_frozen(const torch::nn::Module& module) const;

@@ -36,9 +36,14 @@ void ScheduleOptions::declare(OptionSet& set) {
 
 void FineTuneOptions::declare(OptionSet& set) {
   set.add("fine-tune", fine_tune,
-          "what of the backbone is trained: all, its last --trained-blocks and the head, or the head alone",
-          {"full", "last-blocks", "linear-probe"});
+          "what of the backbone is trained: all, its last --trained-blocks and the head, the head and a "
+          "pair of matrices of low rank beside each matrix of its blocks, or the head alone",
+          {"full", "last-blocks", "lora", "linear-probe"});
   set.add("trained-blocks", trained_blocks, "blocks that --fine-tune last-blocks trains", {0, 1000});
+  set.add("lora-rank", lora_rank, "columns and rows of these pairs; only matrices larger than theirs get one",
+          {1, 4096});
+  set.add("lora-alpha", lora_alpha, "the pairs' product counts this much, divided by their rank",
+          {1e-6, 1e6});
   set.add("layer-decay", layer_decay,
           "factor on the learning rate for every block further from the head; 1: the same everywhere",
           {0.01, 1.0});

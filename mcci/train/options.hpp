@@ -35,6 +35,8 @@ struct ScheduleOptions {
 struct FineTuneOptions {
   std::string fine_tune = "full";
   std::int64_t trained_blocks = 1;
+  std::int64_t lora_rank = 8;
+  double lora_alpha = 16;
   double layer_decay = 1;
   void declare(OptionSet& set);
 };

@@ -38,9 +38,11 @@ class Run {
  private:
   // What a phase changes, and what it has of its own.
   struct Updating {
-    TensorList parameters;
+    TensorList parameters;           // as the optimizer sees them
+    std::unique_ptr<LowRank> pairs;  // null: none
     std::unique_ptr<Optimizer> optimizer;
     std::unique_ptr<WeightAverage> average;  // null: none is kept
+    Updates parts() const { return {optimizer.get(), average.get(), pairs.get()}; }
   };
 
   void train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed);
@@ -85,21 +87,25 @@ RunState Run::operator()() {
 
 void Run::train_phase(std::size_t index, const Phase& phase, const Checkpoint* resumed) {
   Updating updating;
-  updating.parameters = fine_tuning_.trained(phase.parameters);
-  if (updating.parameters.empty()) {
+  const TensorList trained = fine_tuning_.trained(phase.parameters);
+  if (trained.empty()) {
     throw Error(ErrorKind::usage, "nothing is left to be trained", run_.title + ", " + phase.name,
                 "freeze less: --fine-tune full");
   }
-  updating.optimizer =
-      make_optimizer(phase.optimizer, updating.parameters, fine_tuning_.scales(updating.parameters));
+  updating.parameters = trained;
+  std::vector<double> scales = fine_tuning_.scales(trained);
+  if (const TensorList adapted = fine_tuning_.adapted(trained); !adapted.empty()) {
+    const FineTuneOptions& options = run_.options.fine_tune;
+    updating.pairs = std::make_unique<LowRank>(adapted, options.lora_rank, options.lora_alpha,
+                                               derive_seed(seed_, "phase", {index}));
+    updating.parameters = updating.pairs->optimised(trained);
+    scales = updating.pairs->optimised(trained, scales);
+  }
+  updating.optimizer = make_optimizer(phase.optimizer, updating.parameters, scales);
   if (phase.optimizer.average > 0) {
-    updating.average =
-        std::make_unique<WeightAverage>(learner_.module(), updating.parameters, phase.optimizer.average);
+    updating.average = std::make_unique<WeightAverage>(learner_.module(), trained, phase.optimizer.average);
   }
-  if (state_.epoch > 0 || state_.batch > 0) {
-    restore(*updating.optimizer, *resumed, run_.checkpoint.string());
-    if (updating.average) restore(*updating.average, *resumed, run_.checkpoint.string());
-  }
+  if (state_.epoch > 0 || state_.batch > 0) restore(updating.parts(), *resumed, run_.checkpoint.string());
   for (; state_.epoch < phase.epochs; ++state_.epoch) {
     train_epoch(index, phase, updating);
     if (seconds_since(last_save_) > 60 * run_.options.checkpoint_minutes && state_.epoch + 1 < phase.epochs) {
@@ -172,8 +178,10 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Updating& updating)
                       : output.loss * (static_cast<double>(samples) / static_cast<double>(samples_of_step)))
         .backward();
     if (is_step) {
+      if (updating.pairs) updating.pairs->take_gradients();
       if (phase.optimizer.clip_norm > 0) clip_gradients(updating.parameters, phase.optimizer.clip_norm);
       updating.optimizer->step(lr);
+      if (updating.pairs) updating.pairs->apply();
       if (updating.average) updating.average->update();
     }
 
@@ -235,8 +243,8 @@ void Run::end_epoch(const Phase& phase, double lr, Updating& updating) {
 void Run::save(const Updating* updating) {
   last_save_ = Clock::now();
   if (run_.checkpoint.empty()) return;
-  save_checkpoint(run_.checkpoint, learner_, updating == nullptr ? nullptr : updating->optimizer.get(),
-                  updating == nullptr ? nullptr : updating->average.get(), state_, run_.config_hash);
+  save_checkpoint(run_.checkpoint, learner_, updating == nullptr ? Updates() : updating->parts(), state_,
+                  run_.config_hash);
 }
 
 }  // namespace
