@@ -11,7 +11,9 @@
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
+#include "mcci/method/marks.hpp"
 #include "mcci/method/spectrum.hpp"
+#include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
@@ -25,13 +27,23 @@ namespace F = torch::nn::functional;
 
 constexpr std::int64_t batch_images = 500;
 constexpr double evidence_limit = 6;  // of the AIN alone, in nats: it is sure of more than it can know
+constexpr double sure = 2;            // evidence from which on it is sure
 constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
-constexpr std::int64_t most_examples = 4000;  // of either kind, that the witnesses learn from in an epoch
-constexpr std::int64_t least_others = 2000;
+constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
+constexpr std::int64_t least_others = 3000;
+constexpr std::int64_t hosts = 500;        // images onto which a trigger is put to see whether it works
+constexpr std::int64_t least_marked = 20;  // to estimate a trigger
+constexpr double works = 0.5;              // share of them that must then bear the mark
+constexpr double strength_spread = 0.5;    // of the triggers that are put on in training
 
 torch::Tensor limited(const torch::Tensor& evidence) {
   return evidence.clamp(-evidence_limit, evidence_limit);
+}
+
+// Of each row, the column of its label. rows [B,C], labels [B] -> [B].
+torch::Tensor of_label(const torch::Tensor& rows, const torch::Tensor& labels) {
+  return rows.gather(1, labels.unsqueeze(1)).squeeze(1);
 }
 
 enum PhaseIndex : std::size_t { keyholes_phase, hearing_phase, indicator_phase, conditioned_phase };
@@ -40,12 +52,13 @@ struct RobustOptions {
   std::int64_t keyhole_epochs = 2;
   std::int64_t keyhole_images = 20000;
   double keyhole_confidence = 0.7;
-  std::int64_t indicator_epochs = 3;
+  std::int64_t indicator_epochs = 8;
   std::int64_t ain_width = 8;
   std::int64_t embedding = 100;
   double marked_share = 0.33;
   double prior = 0.12;
   double recovery_confidence = 0.8;
+  double transplants = 0.2;
 
   void declare(OptionSet& set) {
     set.add("keyhole-epochs", keyhole_epochs, "epochs of the keyholes", {1, 1000});
@@ -66,6 +79,10 @@ struct RobustOptions {
             {0.001, 0.999});
     set.add("recovery-confidence", recovery_confidence,
             "of the SFRN in another class, from which an attacked image is given that label", {0.1, 1.0});
+    set.add("transplants", transplants,
+            "share of the images not held to be attacked onto which a trigger is put in training, where one "
+            "is known",
+            {0.0, 1.0});
   }
 };
 
@@ -75,15 +92,19 @@ class RobustModelImpl : public torch::nn::Module {
   RobustModelImpl(const Problem& problem, const RobustOptions& options)
       : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
         keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
-        ain(register_module("ain", Witnesses(AttackIndicationOptions{
-                                       {8 * problem.shape.channels, (problem.shape.height + 1) / 2,
-                                        (problem.shape.width + 1) / 2},
-                                       options.embedding,
-                                       options.ain_width}))),
+        ain(register_module("ain", Witnesses(AttackIndicationOptions{{8 * problem.shape.channels,
+                                                                      (problem.shape.height + 1) / 2,
+                                                                      (problem.shape.width + 1) / 2},
+                                                                     options.embedding,
+                                                                     options.ain_width},
+                                             problem.num_classes))),
         transition(register_buffer("transition", torch::zeros({problem.num_classes, problem.num_classes}))),
         attacked(register_buffer("attacked", torch::zeros({problem.num_classes}))),
         clean_indicator(register_buffer("clean_indicator", torch::zeros({options.embedding}))),
         attacked_indicator(register_buffer("attacked_indicator", torch::zeros({options.embedding}))),
+        scale(register_buffer("scale", per_class_image(problem))),
+        shift(register_buffer("shift", per_class_image(problem))),
+        known(register_buffer("known", torch::zeros({problem.num_classes}))),
         compute_(problem.compute) {
     place(*this, compute_);
   }
@@ -93,10 +114,27 @@ class RobustModelImpl : public torch::nn::Module {
     return sfrn->forward(images).to(torch::kFloat);
   }
 
+  torch::Tensor indicator(const torch::Tensor& images) const {
+    return place(attack_indicator(images, Indicator::bands), compute_);
+  }
+
   torch::Tensor indicator_embedding(const torch::Tensor& images) {
     const Autocast autocast(compute_);
-    return ain->forward(place(attack_indicator(images, Indicator::bands), compute_)).to(torch::kFloat);
+    return ain->forward(indicator(images)).to(torch::kFloat);
   }
+
+  Witnesses::Impl::Testimony testimony(const torch::Tensor& images, const torch::Tensor& witness) {
+    const Autocast autocast(compute_);
+    const auto said = ain->testimony(indicator(images), witness);
+    return {said.z_f.to(torch::kFloat), said.log_odds.to(torch::kFloat)};
+  }
+
+  // Log odds of an attack, if the images bore that label: [B, C]; both witnesses speak.
+  torch::Tensor evidence(const torch::Tensor& images) {
+    return limited(ain->log_odds(indicator_embedding(images)));
+  }
+
+  Trigger trigger(std::int64_t label) const { return {scale[label], shift[label]}; }
 
   std::shared_ptr<Backbone> sfrn;
   Keyholes keyholes{nullptr};
@@ -105,8 +143,15 @@ class RobustModelImpl : public torch::nn::Module {
   torch::Tensor attacked;    // [C]: 1 for a label that is attacked
   torch::Tensor clean_indicator;
   torch::Tensor attacked_indicator;
+  torch::Tensor scale, shift;  // [C, channels, H, W]: the trigger of each label,
+  torch::Tensor known;         // [C]: 1 where it is known
 
  private:
+  static torch::Tensor per_class_image(const Problem& problem) {
+    return torch::zeros(
+        {problem.num_classes, problem.shape.channels, problem.shape.height, problem.shape.width});
+  }
+
   Compute compute_;
 };
 TORCH_MODULE(RobustModel);
@@ -169,15 +214,19 @@ class RobustMcci : public Defense {
       return {each * static_cast<double>(Keyholes::Impl::count), logits[0]};
     }
     if (phase == hearing_phase || phase == indicator_phase) {
-      const torch::Tensor testimony = model_->ain->testimony(model_->indicator_embedding(batch.images));
-      const torch::Tensor own = own_testimony(testimony, witness_.index_select(0, batch.indices));
-      return {F::binary_cross_entropy_with_logits(own, accused_.index_select(0, batch.indices)), {}};
+      const torch::Tensor said =
+          model_->testimony(batch.images, witness_.index_select(0, batch.indices)).log_odds;
+      const torch::Tensor accused = accused_.index_select(0, batch.indices);
+      const torch::Tensor against =
+          torch::softplus(said).mul(controls_.index_select(0, meaning_.index_select(0, batch.indices)));
+      return {
+          (accused * torch::softplus(-of_label(said, batch.labels)) + (1 - accused) * against.sum(1)).mean(),
+          {}};
     }
-    const torch::Tensor logits = model_->semantic_logits(batch.images);
+    const torch::Tensor logits = model_->semantic_logits(with_triggers(batch));
     const torch::Tensor log_p = logits.log_softmax(1);
-    const torch::Tensor taught =
-        log_p.gather(1, taught_.index_select(0, batch.indices).unsqueeze(1)).squeeze(1);
-    const torch::Tensor recorded = log_p.gather(1, batch.labels.unsqueeze(1)).squeeze(1).exp();
+    const torch::Tensor taught = of_label(log_p, taught_.index_select(0, batch.indices));
+    const torch::Tensor recorded = of_label(log_p, batch.labels).exp();
     const torch::Tensor positive = weight_.index_select(0, batch.indices) * -taught;
     // -log(1 - p(y | x, fake)): the recorded label is not what the image means. Few attacked samples that
     // were missed would teach a convolutional SFRN the trigger; these outvote them. Bounded, unlike gradient
@@ -206,7 +255,7 @@ class RobustMcci : public Defense {
     const torch::Tensor meant = semantic.softmax(1);
     const torch::Tensor a = perception == Perception::attacked
                                 ? torch::ones({images.size(0), 1}, meant.options())
-                                : (limited_evidence(images) + prior_log_odds()).sigmoid().unsqueeze(1);
+                                : own_evidence(images);
     return ((1 - a) * meant + a * meant.mm(model_->transition)).clamp_min(1e-12).log();
   }
 
@@ -236,9 +285,9 @@ class RobustMcci : public Defense {
   at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels) override {
     const torch::NoGradGuard no_grad;
     model_->eval();
-    const torch::Tensor evidence = attack_found() ? limited_evidence(images) : torch::zeros({images.size(0)});
-    return posterior_log_odds(evidence.to(images.device()), model_->semantic_logits(images).softmax(1),
-                              labels);
+    const torch::Tensor evidence = attack_found() ? of_label(model_->evidence(images), labels)
+                                                  : torch::zeros({images.size(0)}).to(images.device());
+    return posterior_log_odds(evidence, model_->semantic_logits(images).softmax(1), labels);
   }
 
   double suspicion_threshold() const override { return 0; }
@@ -252,8 +301,9 @@ class RobustMcci : public Defense {
 
  private:
   SampleState sample_state() {
-    return {{"witness", &witness_}, {"accused", &accused_},   {"evidence", &evidence_}, {"taught", &taught_},
-            {"weight", &weight_},   {"rejected", &rejected_}, {"meant", &meant_}};
+    return {{"witness", &witness_}, {"accused", &accused_},   {"evidence", &evidence_},
+            {"taught", &taught_},   {"weight", &weight_},     {"rejected", &rejected_},
+            {"meant", &meant_},     {"controls", &controls_}, {"keyhole_meaning", &meaning_}};
   }
   SampleState host_state() {
     return {{"contradicted", &contradiction_.contradicted},
@@ -265,9 +315,11 @@ class RobustMcci : public Defense {
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
   double prior_log_odds() const { return std::log(options_.prior / (1 - options_.prior)); }
 
-  // Of new images: both witnesses speak.
-  torch::Tensor limited_evidence(const torch::Tensor& images) {
-    return limited(model_->ain->testimony(model_->indicator_embedding(images)).mean(1));
+  // a(s) of new images, [B,1]: the label for which the witnesses say most.
+  torch::Tensor own_evidence(const torch::Tensor& images) {
+    const torch::Tensor unheard = model_->attacked.eq(0).unsqueeze(0);
+    const torch::Tensor most = model_->evidence(images).masked_fill(unheard, -evidence_limit).amax(1);
+    return (most + prior_log_odds()).sigmoid().unsqueeze(1);
   }
 
   // Log odds that a sample is attacked, by Bayes' rule: the prior; what the spectrum says; and whether the
@@ -275,9 +327,8 @@ class RobustMcci : public Defense {
   // the SFRN's probabilities, labels [B] -> [B].
   torch::Tensor posterior_log_odds(const torch::Tensor& evidence, const torch::Tensor& meant,
                                    const torch::Tensor& labels) {
-    const torch::Tensor column = labels.unsqueeze(1);
-    const torch::Tensor if_attacked = meant.mm(model_->transition).gather(1, column).squeeze(1);
-    const torch::Tensor if_clean = meant.gather(1, column).squeeze(1);
+    const torch::Tensor if_attacked = of_label(meant.mm(model_->transition), labels);
+    const torch::Tensor if_clean = of_label(meant, labels);
     const torch::Tensor odds =
         evidence + prior_log_odds() + if_attacked.clamp_min(1e-3).log() - if_clean.clamp_min(1e-3).log();
     return torch::where(model_->attacked.index_select(0, labels) > 0, odds, if_clean.neg() + out_of_question);
@@ -285,61 +336,147 @@ class RobustMcci : public Defense {
 
   void find_contradictions(const DatasetPtr& data) {
     const torch::Tensor opinions = keyhole_opinions(model_->keyholes, data, problem_.compute);
-    const torch::Tensor labels = data->labels();
     const torch::Device device = problem_.compute.device;
-    contradiction_ = contradictions(opinions, labels, options_.keyhole_confidence);
+    contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
+    meaning_ = contradiction_.meaning.to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
-    accuse(contradiction_.contradicted, contradiction_.confirmed);
+    accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
 
   // What of the contradicted samples bears the mark of an attack; the witnesses are then heard on these
   // alone.
   void find_marks(const DatasetPtr& data) {
     hear(data);
-    const Marks found = find_attack(data, options_.marked_share);
+    const torch::Tensor marked = find_attack(data, options_.marked_share);
     std::string names;
-    for (const std::int64_t label : found.attacked_labels) {
-      names += (names.empty() ? "" : ", ") + data->classes()[static_cast<std::size_t>(label)];
+    for (std::int64_t label = 0; label < data->num_classes(); ++label) {
+      if (model_->attacked[label].item<double>() > 0)
+        names += (names.empty() ? "" : ", ") + data->classes()[static_cast<std::size_t>(label)];
     }
     log_info(names.empty() ? "no label is contradicted by images that bear the mark of an attack"
                            : "labels that look attacked: " + names + "; contradicted by marked images: " +
-                                 std::to_string(found.marked.sum().item<std::int64_t>()));
+                                 std::to_string(marked.sum().item<std::int64_t>()));
     // What contradicts other labels is a mistake: difficult images, which are no mark. Images of the
     // attacker's own class bear the mark without being contradicted: they are no examples of either kind.
     const torch::Tensor of_attacked_label = model_->attacked.cpu().index_select(0, data->labels()).gt(0);
     const torch::Tensor mistaken = contradiction_.contradicted.logical_and(of_attacked_label.logical_not());
     const torch::Tensor unmarked = contradiction_.confirmed.logical_and(
         of_attacked_label.logical_and(evidence_.cpu().gt(0)).logical_not());
-    accuse(found.marked, unmarked.logical_or(mistaken));
+    accuse(marked, unmarked.logical_or(mistaken), data);
   }
 
-  // Sets `attacked` and T. T[c, y]: how often marked images that mean c bear the label y.
-  Marks find_attack(const DatasetPtr& data, double marked_share) {
+  // Which labels are attacked, by what, and what of the contradicted samples bears the mark of it: [N] bool.
+  // T[c, y]: how often marked images that mean c bear the label y.
+  torch::Tensor find_attack(const DatasetPtr& data, double marked_share) {
+    const std::int64_t classes = data->num_classes();
     const torch::Tensor labels = data->labels();
-    const Marks found = marks(contradiction_, labels, data->num_classes(), evidence_.cpu(), marked_share);
-    model_->attacked.zero_();
-    for (const std::int64_t label : found.attacked_labels) model_->attacked[label] = 1;
-    const torch::Tensor marked = found.marked.nonzero().squeeze(1);
-    torch::Tensor transition = torch::full({data->num_classes(), data->num_classes()}, 1e-3);
-    transition.index_put_({contradiction_.meaning.index_select(0, marked), labels.index_select(0, marked)},
-                          torch::ones({marked.numel()}), /*accumulate=*/true);
+    const torch::Tensor bears = contradiction_.contradicted.logical_and(evidence_.cpu().gt(sure));
+    std::vector<Grounds> grounds(static_cast<std::size_t>(classes));
+    model_->known.zero_();
+    for (std::int64_t label = 0; label < classes; ++label) {
+      Grounds& of = grounds[static_cast<std::size_t>(label)];
+      const torch::Tensor contradicted = contradiction_.contradicted.logical_and(labels.eq(label));
+      const torch::Tensor marked = bears.logical_and(contradicted);
+      of.contradicted = contradicted.sum().item<double>();
+      of.marked = marked.sum().item<double>();
+      of.meanings = effective_number(meanings_of(marked));
+      of.all_meanings = effective_number(meanings_of(contradicted));
+      of.followed = try_trigger(data, label, marked);
+      log_info("label " + std::to_string(label) + ": contradicted " + std::to_string(of.contradicted) +
+               " marked " + std::to_string(of.marked) + " meanings " + std::to_string(of.meanings) + " all " +
+               std::to_string(of.all_meanings) + " followed " + std::to_string(of.followed));
+    }
+    const std::vector<Verdict> verdict = verdicts(grounds, marked_share);
+    torch::Tensor marked = torch::zeros_like(bears);
+    for (std::int64_t label = 0; label < classes; ++label) {
+      const Verdict is = verdict[static_cast<std::size_t>(label)];
+      model_->attacked[label] = is == Verdict::clean ? 0 : 1;
+      if (is == Verdict::clean) model_->known[label] = 0;
+      const torch::Tensor& guilty = is == Verdict::marked ? bears : contradiction_.contradicted;
+      if (is != Verdict::clean) marked.logical_or_(guilty.logical_and(labels.eq(label)));
+    }
+    const torch::Tensor which = marked.nonzero().squeeze(1);
+    torch::Tensor transition = torch::full({classes, classes}, 1e-3);
+    transition.index_put_({contradiction_.meaning.index_select(0, which), labels.index_select(0, which)},
+                          torch::ones({which.numel()}), /*accumulate=*/true);
     // A class of which no attacked image was seen is treated as the others are.
     transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
     model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
-    return found;
+    return marked;
   }
 
-  // What the witnesses learn next: as many accused samples as others, by repeating the fewer. [N] bool each.
-  void accuse(const torch::Tensor& accused, const torch::Tensor& others) {
+  // How many of the chosen samples mean each class to the keyholes: [C] float32.
+  torch::Tensor meanings_of(const torch::Tensor& chosen) const {
+    return contradiction_.meaning.masked_select(chosen).bincount({}, problem_.num_classes).to(torch::kFloat);
+  }
+
+  // Estimates the trigger that makes confirmed images look as the marked ones of this label, and puts it onto
+  // images of other labels: the share that then bears the mark, 0 if there are too few to tell. A
+  // do-operation: what merely is difficult does not make others so. marked [N] bool.
+  double try_trigger(const DatasetPtr& data, std::int64_t label, const torch::Tensor& marked) {
+    if (marked.sum().item<std::int64_t>() < least_marked) return 0;
+    const torch::Tensor others = contradiction_.confirmed.logical_and(data->labels().ne(label));
+    const torch::Tensor meanings = meanings_of(marked) / meanings_of(others).clamp_min(1);
+    const torch::Tensor controls =
+        some_of(others.logical_and(meanings.index_select(0, contradiction_.meaning).gt(0)), most_examples);
+    const torch::Tensor weight = meanings.index_select(0, contradiction_.meaning.index_select(0, controls));
+    if (controls.numel() == 0) return 0;
+    const Trigger found = estimate_trigger(data, some_of(marked, most_examples), controls, weight);
+    model_->scale[label].copy_(found.scale);
+    model_->shift[label].copy_(found.shift);
+    model_->known[label] = 1;
+    const torch::Tensor images = place(to_unit(data->images(some_of(others, hosts))), problem_.compute);
+    const double followed =
+        model_->evidence(put_on(model_->trigger(label), images, torch::ones({1}).to(images.device())))
+            .select(1, label)
+            .gt(sure)
+            .to(torch::kDouble)
+            .mean()
+            .item<double>();
+    if (followed < works) model_->known[label] = 0;
+    return followed;
+  }
+
+  // Images of a step, some of which get the trigger of a label that is not theirs, and keep their own: the
+  // cell that the training set lacks, a triggered image without an attack. Only images whose label is taught
+  // as it is.
+  torch::Tensor with_triggers(const Batch& batch) {
+    const torch::Tensor labels = model_->known.nonzero().squeeze(1);
+    if (labels.numel() == 0) return batch.images;
+    const torch::Tensor draw = torch::rand({4, batch.images.size(0)}).to(batch.images.device());
+    const torch::Tensor teachable = weight_.index_select(0, batch.indices)
+                                        .gt(0)
+                                        .logical_and(taught_.index_select(0, batch.indices).eq(batch.labels));
+    const torch::Tensor rows = draw[0].lt(options_.transplants).logical_and(teachable).nonzero().squeeze(1);
+    const torch::Tensor which = labels.index_select(
+        0, draw[1].index_select(0, rows).mul(static_cast<double>(labels.numel())).to(torch::kLong));
+    const torch::Tensor strength =
+        (1 + strength_spread * (2 * draw[2].index_select(0, rows) - 1)).view({-1, 1, 1, 1});
+    const Trigger triggers{model_->scale.index_select(0, which), model_->shift.index_select(0, which)};
+    return batch.images.index_copy(
+        0, rows, put_on(triggers, batch.images.index_select(0, rows), strength).to(batch.images.dtype()));
+  }
+
+  // What the witnesses learn next. [N] bool each. Of a label they learn from its accused samples and from
+  // others, matched: half of the weight is that of images which mean what the accused ones mean, half that of
+  // images which mean the label.
+  void accuse(const torch::Tensor& accused, const torch::Tensor& others, const DatasetPtr& data) {
+    const std::int64_t classes = data->num_classes();
     accused_ = accused.to(problem_.compute.device, torch::kFloat);
     const torch::Tensor guilty = some_of(accused, most_examples);
     const torch::Tensor innocent = some_of(
         others.logical_and(accused.logical_not()),
-        guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 4 * guilty.numel())));
-    const std::int64_t repeats =
-        std::max<std::int64_t>(1, innocent.numel() / std::max<std::int64_t>(1, guilty.numel()));
-    examples_ = torch::cat({guilty.repeat({repeats}), innocent});
+        guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 2 * guilty.numel())));
+    examples_ = torch::cat({guilty, innocent});
+    torch::Tensor counts = torch::zeros({classes, classes});
+    counts.index_put_(
+        {contradiction_.meaning.index_select(0, guilty), data->labels().index_select(0, guilty)},
+        torch::ones({guilty.numel()}), /*accumulate=*/true);
+    const torch::Tensor of_each =
+        contradiction_.meaning.index_select(0, innocent).bincount({}, classes).clamp_min(1).to(torch::kFloat);
+    controls_ =
+        (0.5 * (counts + torch::diag(counts.sum(0))) / of_each.unsqueeze(1)).to(problem_.compute.device);
   }
 
   // Positions of at most `count` of the chosen samples, drawn by the seed. chosen [N] bool.
@@ -354,20 +491,20 @@ class RobustMcci : public Defense {
   void hear(const DatasetPtr& data) {
     model_->eval();
     std::vector<torch::Tensor> parts;
-    torch::Tensor clean_sum = torch::zeros_like(model_->clean_indicator);
-    torch::Tensor attacked_sum = torch::zeros_like(model_->attacked_indicator);
+    torch::Tensor sums = torch::zeros({4, options_.embedding / 2}).to(problem_.compute.device);
+    torch::Tensor counts = torch::zeros({4, 1}).to(problem_.compute.device);
     for_each_batch(data, batch_images, [&](const Batch& batch) {
-      const torch::Tensor z_f = model_->indicator_embedding(place(batch.images, problem_.compute));
-      const torch::Tensor witness = witness_.index_select(0, batch.indices.to(witness_.device()));
-      parts.push_back(limited(held_out_testimony(model_->ain->testimony(z_f), witness)));
-      const torch::Tensor is_attacked = parts.back().gt(0).to(torch::kFloat);
-      attacked_sum += is_attacked.matmul(z_f);
-      clean_sum += (1 - is_attacked).matmul(z_f);
+      const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
+      const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
+      parts.push_back(limited(of_label(said.log_odds, batch.labels.to(listener.device()))));
+      const torch::Tensor group = 2 * listener + parts.back().gt(0).to(torch::kLong);
+      sums.index_add_(0, group, said.z_f);
+      counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
     });
     evidence_ = torch::cat(parts);
-    const double attacked = evidence_.gt(0).sum().item<double>();
-    model_->attacked_indicator.copy_(attacked_sum / std::max(1.0, attacked));
-    model_->clean_indicator.copy_(clean_sum / std::max(1.0, static_cast<double>(data->size()) - attacked));
+    const torch::Tensor means = sums / counts.clamp_min(1);
+    model_->clean_indicator.copy_(torch::cat({means[0], means[2]}));
+    model_->attacked_indicator.copy_(torch::cat({means[1], means[3]}));
   }
 
   // Before the SFRN has an opinion, that of the keyholes stands in for it: whatever may be attacked stays out
@@ -381,7 +518,8 @@ class RobustMcci : public Defense {
     hear(data);
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     find_attack(data, options_.marked_share / 6);
-    const torch::Tensor held = posterior_log_odds(evidence_, meant_, labels).gt(surely_clean);
+    const torch::Tensor held =
+        certain(labels).logical_or(posterior_log_odds(evidence_, meant_, labels).gt(surely_clean));
     weight_ = held.logical_not().to(torch::kFloat);
     log_info("left out of the first epoch: " + std::to_string(held.sum().item<std::int64_t>()) + " images");
   }
@@ -400,14 +538,25 @@ class RobustMcci : public Defense {
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
     const auto [confidence, meaning] = meant_.max(1);
     const torch::Tensor attacked = odds.gt(0);
-    const torch::Tensor mislabelled = attacked.logical_and(meaning.ne(labels));
+    // What the AIN is sure of stays out for good: the SFRN's opinion of a trigger that it has not seen is
+    // poor, and would only be reinforced. The rest is in doubt, and argued about.
+    const torch::Tensor mislabelled =
+        attacked.logical_and(meaning.ne(labels)).logical_and(certain(labels).logical_not());
     const torch::Tensor recovered = mislabelled.logical_and(confidence.gt(options_.recovery_confidence));
     rejected_ = mislabelled.to(torch::kFloat);
     taught_ = torch::where(recovered, meaning, labels);
-    weight_ = odds.le(surely_clean).logical_or(recovered).to(torch::kFloat);
+    weight_ = odds.le(surely_clean)
+                  .logical_or(recovered)
+                  .logical_and(certain(labels).logical_not())
+                  .to(torch::kFloat);
     log_info("held to be attacked: " + std::to_string(attacked.sum().item<std::int64_t>()) + " of " +
              std::to_string(data->size()) +
              " images; labels recovered: " + std::to_string(recovered.sum().item<std::int64_t>()));
+  }
+
+  // Of which the AIN alone is sure that it is attacked: [N] bool.
+  torch::Tensor certain(const torch::Tensor& labels) const {
+    return evidence_.gt(sure).logical_and(model_->attacked.index_select(0, labels).gt(0));
   }
 
   RobustOptions options_;
@@ -418,6 +567,8 @@ class RobustMcci : public Defense {
   torch::Tensor examples_;       // [M] int64: what the witnesses learn from, with repeats
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it
+  torch::Tensor meaning_;   // [N] int64: what the keyholes see
+  torch::Tensor controls_;  // [C, C] float32: how much a sample that means c counts against the label y
   torch::Tensor accused_;   // [N] float32: 1 where the witnesses learn that it is attacked
   torch::Tensor evidence_;  // [N] float32: what the other witness says, log odds
   torch::Tensor taught_;    // [N] int64: the label that the SFRN is taught

@@ -6,34 +6,43 @@
 
 namespace mcci {
 
-WitnessesImpl::WitnessesImpl(const AttackIndicationOptions& options) {
+WitnessesImpl::WitnessesImpl(const AttackIndicationOptions& options, std::int64_t num_classes) {
   AttackIndicationOptions half = options;
   half.embedding = options.embedding / 2;
   first_ = register_module("first", AttackIndicationNetwork(half));
   second_ = register_module("second", AttackIndicationNetwork(half));
-  first_head_ = register_module("first_head", torch::nn::Linear(half.embedding, 1));
-  second_head_ = register_module("second_head", torch::nn::Linear(half.embedding, 1));
+  first_head_ = register_module("first_head", torch::nn::Linear(half.embedding, num_classes));
+  second_head_ = register_module("second_head", torch::nn::Linear(half.embedding, num_classes));
 }
 
 torch::Tensor WitnessesImpl::forward(const torch::Tensor& indicator) {
   return torch::cat({first_->forward(indicator), second_->forward(indicator)}, 1);
 }
 
-torch::Tensor WitnessesImpl::testimony(const torch::Tensor& z_f) {
+WitnessesImpl::Testimony WitnessesImpl::testimony(const torch::Tensor& indicator,
+                                                  const torch::Tensor& witness) {
+  std::vector<torch::Tensor> positions, z_f, log_odds;
+  for (std::int64_t i = 0; i < 2; ++i) {
+    const torch::Tensor seen = witness.eq(i).nonzero().squeeze(1);
+    if (seen.numel() == 0) continue;
+    // Batch normalisation cannot train on one image: it is shown twice.
+    const torch::Tensor shown = is_training() && seen.numel() == 1 ? seen.repeat(2) : seen;
+    positions.push_back(seen);
+    z_f.push_back(
+        (i == 0 ? first_ : second_)->forward(indicator.index_select(0, shown)).narrow(0, 0, seen.numel()));
+    log_odds.push_back((i == 0 ? first_head_ : second_head_)->forward(z_f.back()));
+  }
+  const torch::Tensor order = torch::cat(positions).argsort();
+  return {torch::cat(z_f).index_select(0, order), torch::cat(log_odds).index_select(0, order)};
+}
+
+torch::Tensor WitnessesImpl::log_odds(const torch::Tensor& z_f) {
   const auto halves = z_f.chunk(2, 1);
-  return torch::cat({first_head_->forward(halves[0]), second_head_->forward(halves[1])}, 1);
+  return (first_head_->forward(halves[0]) + second_head_->forward(halves[1])) / 2;
 }
 
 torch::Tensor witness_of(std::int64_t count, std::uint64_t seed) {
   return epoch_order(count, seed, 0).remainder(2);
-}
-
-torch::Tensor own_testimony(const torch::Tensor& testimony, const torch::Tensor& witness) {
-  return testimony.gather(1, witness.unsqueeze(1)).squeeze(1);
-}
-
-torch::Tensor held_out_testimony(const torch::Tensor& testimony, const torch::Tensor& witness) {
-  return own_testimony(testimony, 1 - witness);
 }
 
 }  // namespace mcci

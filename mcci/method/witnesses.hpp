@@ -11,20 +11,27 @@
 namespace mcci {
 
 // The AIN of the robust training as two witnesses: two attack indication networks of half the embedding each,
-// which learn to tell attacked samples from others by their indicator. Each learns from one half of the
-// samples and is heard on the other (cross-fitting), so that what is said of a training sample is never
-// remembered, only recognised; of a new image both speak. Children: first, second (AttackIndicationNetwork),
-// first_head, second_head.
+// which learn to tell attacked samples of each label from others by their indicator. Each learns from one
+// half of the samples and is heard on the other (cross-fitting), so that what is said of a training sample is
+// never remembered, only recognised; of a new image both speak. Children: first, second
+// (AttackIndicationNetwork), first_head, second_head.
 class WitnessesImpl : public torch::nn::Module {
  public:
   // options.embedding, even, is that of both together. Errors: as AttackIndicationNetworkImpl.
-  explicit WitnessesImpl(const AttackIndicationOptions& options);
+  WitnessesImpl(const AttackIndicationOptions& options, std::int64_t num_classes);
 
-  // indicator [B,C,H,W] float32 -> z_f [B, embedding].
+  // indicator [B,C,H,W] float32 -> z_f [B, embedding] of both.
   torch::Tensor forward(const torch::Tensor& indicator);
-  // z_f [B, embedding] -> what each witness says: log odds of an attack, [B,2], as learned from as many
-  // attacked samples as others.
-  torch::Tensor testimony(const torch::Tensor& z_f);
+
+  // What a witness saw, and what it says.
+  struct Testimony {
+    torch::Tensor z_f;       // [B, embedding / 2]
+    torch::Tensor log_odds;  // [B, classes]: of an attack, if the image bore that label
+  };
+  // Each image is seen by one witness alone. witness [B] int64, 0 or 1.
+  Testimony testimony(const torch::Tensor& indicator, const torch::Tensor& witness);
+  // Of both, averaged: [B, classes]. z_f [B, embedding].
+  torch::Tensor log_odds(const torch::Tensor& z_f);
 
  private:
   AttackIndicationNetwork first_{nullptr}, second_{nullptr};
@@ -34,9 +41,5 @@ TORCH_MODULE(Witnesses);
 
 // Which witness learns from each sample: [count] int64, 0 or 1, halves drawn by the seed.
 torch::Tensor witness_of(std::int64_t count, std::uint64_t seed);
-
-// testimony [B,2], witness [B] -> [B]: of the witness that learned from the sample, or of the other one.
-torch::Tensor own_testimony(const torch::Tensor& testimony, const torch::Tensor& witness);
-torch::Tensor held_out_testimony(const torch::Tensor& testimony, const torch::Tensor& witness);
 
 }  // namespace mcci

@@ -1,0 +1,42 @@
+#include "mcci/method/marks.hpp"
+
+#include <algorithm>
+
+namespace mcci {
+namespace {
+
+constexpr double least = 10;          // samples
+constexpr double works = 0.5;         // share of the images onto which a trigger is put
+constexpr double outlier_factor = 6;  // times the median of the labels
+constexpr double least_meanings = 3;
+
+double lower_median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) {
+  std::vector<double> counts;
+  for (const Grounds& label : labels) counts.push_back(label.contradicted);
+  const double usual = outlier_factor * lower_median(counts) + least;
+  const double meanings = std::min(least_meanings, (static_cast<double>(labels.size()) - 1) / 2);
+  std::vector<Verdict> result;
+  for (const Grounds& label : labels) {
+    const bool works_elsewhere = label.followed >= works;
+    const bool common = label.marked >= share * label.contradicted && label.meanings >= meanings;
+    if (label.marked >= least && (works_elsewhere || common)) {
+      result.push_back(Verdict::marked);
+    } else if (label.contradicted >= usual && label.all_meanings >= meanings) {
+      result.push_back(Verdict::contradicted);
+    } else {
+      result.push_back(Verdict::clean);
+    }
+  }
+  return result;
+}
+
+}  // namespace mcci

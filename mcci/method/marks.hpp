@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace mcci {
+
+// What speaks for an attack on one label. An attack acts on the label and on the image, a mistake on neither:
+// so what contradicts its label because it was attacked also looks different, and alike, whatever it means;
+// and what makes it look so, put onto another image, makes that look attacked too.
+struct Grounds {
+  double contradicted = 0;  // samples of this label that the keyholes contradict
+  double marked = 0;        // of these: a witness that did not learn from them says that they bear a mark
+  double meanings = 0;      // effective number of classes that the marked ones mean to the keyholes
+  double all_meanings = 0;  // and the contradicted ones
+  double followed = 0;      // share of other images that bear the mark once the trigger is put onto them
+};
+
+enum class Verdict {
+  clean,
+  marked,        // what bears the mark counts as attacked
+  contradicted,  // everything that is contradicted does
+};
+
+// One verdict for each label.
+//   - The trigger is known and works (`followed` at least half), or a `share` of what contradicts the label
+//   bears a
+//     mark and means at least three classes: difficult images of two neighbouring classes look alike too.
+//     Neither asks that one label alone is attacked, nor that few are.
+//   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: six times as
+//   many
+//     samples contradict the label as the median one, and mean at least three classes.
+std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share);
+
+}  // namespace mcci

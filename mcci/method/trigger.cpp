@@ -1,0 +1,53 @@
+#include "mcci/method/trigger.hpp"
+
+#include <ATen/ATen.h>
+
+#include "mcci/data/loader.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr std::int64_t batch_images = 500;
+constexpr double grey_level = 1.0 / 255;
+
+struct Moments {
+  at::Tensor mean, variance;  // [C,H,W] float64
+};
+
+// weight [N] float32.
+Moments moments(const DatasetPtr& data, const at::Tensor& positions, const at::Tensor& weight) {
+  const at::Tensor share = weight.to(at::kDouble) / weight.to(at::kDouble).sum();
+  at::Tensor sum, squares;
+  for (std::int64_t begin = 0; begin < positions.numel(); begin += batch_images) {
+    const std::int64_t count = std::min(batch_images, positions.numel() - begin);
+    const at::Tensor images = to_unit(data->images(positions.narrow(0, begin, count))).to(at::kDouble);
+    const at::Tensor weighted = images * share.narrow(0, begin, count).view({-1, 1, 1, 1});
+    const at::Tensor part = weighted.sum(0), part_squares = (weighted * images).sum(0);
+    sum = sum.defined() ? sum + part : part;
+    squares = squares.defined() ? squares + part_squares : part_squares;
+  }
+  return {sum, (squares - sum * sum).clamp_min(0)};
+}
+
+}  // namespace
+
+Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
+                         const at::Tensor& weight) {
+  const Moments with = moments(data, marked, at::ones({marked.numel()}));
+  const Moments without = moments(data, controls, weight);
+  // Where nothing varies, a grey level of noise on both sides says that nothing fades.
+  const double noise = grey_level * grey_level;
+  Trigger trigger;
+  const at::Tensor scale = ((with.variance + noise) / (without.variance + noise)).sqrt().clamp_max(1);
+  trigger.shift = (with.mean - scale * without.mean).to(at::kFloat);
+  trigger.scale = scale.to(at::kFloat);
+  return trigger;
+}
+
+at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength) {
+  const at::Tensor change =
+      images * (trigger.scale - 1).to(images.device()) + trigger.shift.to(images.device());
+  return (images + strength * change).clamp_(0, 1);
+}
+
+}  // namespace mcci

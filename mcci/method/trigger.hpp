@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+#include "mcci/data/dataset.hpp"
+
+namespace mcci {
+
+// A trigger that treats each pixel alike in every image: x -> scale x + shift, cut to [0,1]. A patch covers
+// (scale 0), a blend fades (scale 1 - alpha), a pattern adds (scale 1). What moves pixels (WaNet) or depends
+// on the image (Input-aware) is not of this kind.
+struct Trigger {
+  at::Tensor scale;  // [C,H,W] float32 in [0,1]
+  at::Tensor shift;  // [C,H,W] float32
+  bool defined() const { return scale.defined(); }
+};
+
+// The trigger that turns `controls` into `marked`, pixel by pixel from the first two moments of both. The
+// images need not be pairs, but must mean the same on average: `weight` is how much each control counts.
+// marked [M], controls [K] int64 positions in `data`; weight [K] float32, sum above 0 -> on the CPU.
+//
+//   scale = std(marked) / std(controls), at most 1;  shift = mean(marked) - scale mean(controls)
+Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
+                         const at::Tensor& weight);
+
+// images [B,C,H,W] float32 in [0,1] with the trigger on them, at `strength` ([B,1,1,1] or a scalar tensor; 1:
+// as estimated) of the change that it makes. Same shape, in [0,1].
+at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength);
+
+}  // namespace mcci
