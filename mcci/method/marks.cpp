@@ -23,11 +23,13 @@ std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) 
   std::vector<double> counts;
   for (const Grounds& label : labels) counts.push_back(label.contradicted);
   const double usual = outlier_factor * lower_median(counts) + least;
-  const double meanings = std::min(least_meanings, (static_cast<double>(labels.size()) - 1) / 2);
+  const auto classes = static_cast<double>(labels.size());
+  const double meanings = std::min(least_meanings, (classes - 1) / 2);
   std::vector<Verdict> result;
   for (const Grounds& label : labels) {
     const bool works_elsewhere = label.followed >= works;
-    const bool common = label.marked >= share * label.contradicted && label.meanings >= meanings;
+    const double spread = std::max(meanings, std::min((classes - 1) / 2, label.marked / 3));
+    const bool common = label.marked >= share * label.contradicted && label.meanings >= spread;
     if (label.marked >= least && (works_elsewhere || common)) {
       result.push_back(Verdict::marked);
     } else if (label.contradicted >= usual && label.all_meanings >= meanings) {

@@ -24,9 +24,8 @@ enum class Verdict {
 
 // One verdict for each label.
 //   - The trigger is known and works (`followed` at least half), or a `share` of what contradicts the label
-//   bears a
-//     mark and means at least three classes: difficult images of two neighbouring classes look alike too.
-//     Neither asks that one label alone is attacked, nor that few are.
+//     bears a mark and means half of the other classes: difficult images of neighbouring classes look alike
+//     too. Neither asks that one label alone is attacked, nor that few are.
 //   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: six times as
 //   many
 //     samples contradict the label as the median one, and mean at least three classes.

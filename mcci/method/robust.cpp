@@ -32,7 +32,10 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t hosts = 500;        // images onto which a trigger is put to see whether it works
+constexpr std::int64_t hosts = 500;  // images onto which a trigger is put to see whether it works
+// Of the weight of the samples that speak against an attack on a label, the part of those which mean that
+// label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
+constexpr double of_the_label = 0.1;
 constexpr std::int64_t least_marked = 20;  // to estimate a trigger
 constexpr double works = 0.5;              // share of them that must then bear the mark
 constexpr double strength_spread = 0.5;    // of the triggers that are put on in training
@@ -371,39 +374,43 @@ class RobustMcci : public Defense {
   torch::Tensor find_attack(const DatasetPtr& data, double marked_share) {
     const std::int64_t classes = data->num_classes();
     const torch::Tensor labels = data->labels();
-    const torch::Tensor bears = contradiction_.contradicted.logical_and(evidence_.cpu().gt(sure));
-    std::vector<Grounds> grounds(static_cast<std::size_t>(classes));
-    model_->known.zero_();
+    const torch::Tensor bears = evidence_.cpu().gt(sure);
+    std::vector<torch::Tensor> contradicted, marked;
+    std::vector<Grounds> grounds;
     for (std::int64_t label = 0; label < classes; ++label) {
-      Grounds& of = grounds[static_cast<std::size_t>(label)];
-      const torch::Tensor contradicted = contradiction_.contradicted.logical_and(labels.eq(label));
-      const torch::Tensor marked = bears.logical_and(contradicted);
-      of.contradicted = contradicted.sum().item<double>();
-      of.marked = marked.sum().item<double>();
-      of.meanings = effective_number(meanings_of(marked));
-      of.all_meanings = effective_number(meanings_of(contradicted));
-      of.followed = try_trigger(data, label, marked);
+      contradicted.push_back(contradiction_.contradicted.logical_and(labels.eq(label)));
+      marked.push_back(contradicted.back().logical_and(bears));
+      Grounds of;
+      of.contradicted = contradicted.back().sum().item<double>();
+      of.marked = marked.back().sum().item<double>();
+      of.meanings = effective_number(meanings_of(marked.back()));
+      of.all_meanings = effective_number(meanings_of(contradicted.back()));
+      of.followed = try_trigger(data, label, marked.back());
       log_info("label " + std::to_string(label) + ": contradicted " + std::to_string(of.contradicted) +
                " marked " + std::to_string(of.marked) + " meanings " + std::to_string(of.meanings) + " all " +
                std::to_string(of.all_meanings) + " followed " + std::to_string(of.followed));
+      grounds.push_back(of);
     }
     const std::vector<Verdict> verdict = verdicts(grounds, marked_share);
-    torch::Tensor marked = torch::zeros_like(bears);
-    for (std::int64_t label = 0; label < classes; ++label) {
-      const Verdict is = verdict[static_cast<std::size_t>(label)];
-      model_->attacked[label] = is == Verdict::clean ? 0 : 1;
-      if (is == Verdict::clean) model_->known[label] = 0;
-      const torch::Tensor& guilty = is == Verdict::marked ? bears : contradiction_.contradicted;
-      if (is != Verdict::clean) marked.logical_or_(guilty.logical_and(labels.eq(label)));
-    }
-    const torch::Tensor which = marked.nonzero().squeeze(1);
     torch::Tensor transition = torch::full({classes, classes}, 1e-3);
-    transition.index_put_({contradiction_.meaning.index_select(0, which), labels.index_select(0, which)},
-                          torch::ones({which.numel()}), /*accumulate=*/true);
+    torch::Tensor attacked = torch::zeros_like(bears);
+    for (std::int64_t label = 0; label < classes; ++label) {
+      const auto i = static_cast<std::size_t>(label);
+      model_->attacked[label] = verdict[i] == Verdict::clean ? 0 : 1;
+      if (verdict[i] == Verdict::clean) {
+        model_->known[label] = 0;
+        continue;
+      }
+      const torch::Tensor& guilty = verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i];
+      transition.select(1, label) += meanings_of(guilty);
+      attacked.logical_or_(guilty);
+      // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
+      if (model_->known[label].item<double>() > 0) attacked.logical_or_(bears.logical_and(labels.eq(label)));
+    }
     // A class of which no attacked image was seen is treated as the others are.
     transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
     model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
-    return marked;
+    return attacked;
   }
 
   // How many of the chosen samples mean each class to the keyholes: [C] float32.
@@ -476,7 +483,8 @@ class RobustMcci : public Defense {
     const torch::Tensor of_each =
         contradiction_.meaning.index_select(0, innocent).bincount({}, classes).clamp_min(1).to(torch::kFloat);
     controls_ =
-        (0.5 * (counts + torch::diag(counts.sum(0))) / of_each.unsqueeze(1)).to(problem_.compute.device);
+        (((1 - of_the_label) * counts + of_the_label * torch::diag(counts.sum(0))) / of_each.unsqueeze(1))
+            .to(problem_.compute.device);
   }
 
   // Positions of at most `count` of the chosen samples, drawn by the seed. chosen [N] bool.
