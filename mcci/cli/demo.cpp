@@ -19,7 +19,7 @@ struct Demo {
   std::string attack_preset = "backdoorbench";
   double rate = 0.1;
   std::vector<std::string> defenses = {"none", "mcci"};
-  std::string preset = "fast";
+  std::string preset;
   std::string backbone = "resnet8";
   std::int64_t width = 16;
   std::int64_t epochs = 0;
@@ -34,7 +34,7 @@ struct Demo {
     options.add("attack-preset", attack_preset, "parameters of the attack");
     options.add("rate", rate, "share of the training set that is poisoned", {0.0, 1.0});
     options.add("defenses", defenses, "ways to train that are compared", mcci::defenses().names());
-    options.add("preset", preset, "of every defense");
+    options.add("preset", preset, "of every defense; empty: each one's own default");
     options.add("backbone", backbone, "the network to be trained", backbones().names());
     options.add("width", width, "channels of its first stage; 0: the architecture's own", {0, 2048});
     options.add("epochs", epochs, "0: as the preset says", {0, 100000});

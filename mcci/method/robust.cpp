@@ -16,7 +16,6 @@
 #include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
 #include "mcci/state/module_state.hpp"
-#include "mcci/train/recipes.hpp"
 #include "mcci/train/sample_state.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -56,8 +55,6 @@ struct RobustOptions {
   std::int64_t keyhole_images = 20000;
   double keyhole_confidence = 0.7;
   std::int64_t indicator_epochs = 8;
-  std::int64_t ain_width = 8;
-  std::int64_t embedding = 100;
   double marked_share = 0.33;
   double prior = 0.12;
   double recovery_confidence = 0.8;
@@ -76,8 +73,6 @@ struct RobustOptions {
     set.add("marked-share", marked_share,
             "of what contradicts a label, how much must bear the mark of an attack to call it attacked",
             {0.0, 1.0});
-    set.add("ain-width", ain_width, "channels of the AIN's first convolution; 0: the paper's", {0, 1024});
-    set.add("embedding", embedding, "size of z_f, an even number (paper: 100)", {2, 4096});
     set.add("prior", prior, "share of attacked samples among those of an attacked label, before looking",
             {0.001, 0.999});
     set.add("recovery-confidence", recovery_confidence,
@@ -92,7 +87,7 @@ struct RobustOptions {
 // SFRN, keyholes and AIN, and what was found out about the attack.
 class RobustModelImpl : public torch::nn::Module {
  public:
-  RobustModelImpl(const Problem& problem, const RobustOptions& options)
+  RobustModelImpl(const Problem& problem, const AinOptions& options)
       : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
         keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
         ain(register_module("ain", Witnesses(AttackIndicationOptions{{8 * problem.shape.channels,
@@ -161,15 +156,17 @@ TORCH_MODULE(RobustModel);
 
 class RobustMcci : public Defense {
  public:
+  explicit RobustMcci(const AinOptions& ain) : ain_(ain) {}
+
   void declare(OptionSet& set) override { options_.declare(set); }
 
-  const Registry<Json>& presets() const override { return recipes(); }
+  const Registry<Json>& presets() const override { return mcci_presets(); }
 
   void build(const Problem& problem) override {
     problem_ = problem;
     problem_.backbone.outputs = problem.num_classes;
     torch::manual_seed(derive_seed(problem.seed, "weights"));
-    model_ = RobustModel(problem_, options_);
+    model_ = RobustModel(problem_, ain_);
   }
 
   torch::nn::Module& module() override { return *model_; }
@@ -281,7 +278,7 @@ class RobustMcci : public Defense {
     return torch::cat({z, z_f}, 1);
   }
 
-  std::int64_t indicator_size() const override { return options_.embedding; }
+  std::int64_t indicator_size() const override { return ain_.embedding; }
 
   bool has_suspicion() const override { return true; }
 
@@ -386,9 +383,6 @@ class RobustMcci : public Defense {
       of.meanings = effective_number(meanings_of(marked.back()));
       of.all_meanings = effective_number(meanings_of(contradicted.back()));
       of.followed = try_trigger(data, label, marked.back());
-      log_info("label " + std::to_string(label) + ": contradicted " + std::to_string(of.contradicted) +
-               " marked " + std::to_string(of.marked) + " meanings " + std::to_string(of.meanings) + " all " +
-               std::to_string(of.all_meanings) + " followed " + std::to_string(of.followed));
       grounds.push_back(of);
     }
     const std::vector<Verdict> verdict = verdicts(grounds, marked_share);
@@ -499,7 +493,7 @@ class RobustMcci : public Defense {
   void hear(const DatasetPtr& data) {
     model_->eval();
     std::vector<torch::Tensor> parts;
-    torch::Tensor sums = torch::zeros({4, options_.embedding / 2}).to(problem_.compute.device);
+    torch::Tensor sums = torch::zeros({4, ain_.embedding / 2}).to(problem_.compute.device);
     torch::Tensor counts = torch::zeros({4, 1}).to(problem_.compute.device);
     for_each_batch(data, batch_images, [&](const Batch& batch) {
       const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
@@ -567,6 +561,7 @@ class RobustMcci : public Defense {
     return evidence_.gt(sure).logical_and(model_->attacked.index_select(0, labels).gt(0));
   }
 
+  const AinOptions& ain_;
   RobustOptions options_;
   Problem problem_;
   RobustModel model_{nullptr};
@@ -587,6 +582,6 @@ class RobustMcci : public Defense {
 
 }  // namespace
 
-std::unique_ptr<Defense> make_robust_mcci() { return std::make_unique<RobustMcci>(); }
+std::unique_ptr<Defense> make_robust_mcci(const AinOptions& ain) { return std::make_unique<RobustMcci>(ain); }
 
 }  // namespace mcci

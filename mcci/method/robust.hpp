@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "mcci/train/defense.hpp"
+#include "mcci/method/mcci.hpp"
 
 namespace mcci {
 
@@ -16,6 +16,7 @@ namespace mcci {
 // a(s) is the AIN's probability of an attack, T[c, y] that of the label y which an attacker gives to an image
 // of class c: one column for one target class, a cyclic shift for all-to-all, several columns for several
 // attackers. The fake non-attack indicator is a = 0: the SFRN alone, a plain backbone.
-std::unique_ptr<Defense> make_robust_mcci();
+// `ain` must outlive the defense.
+std::unique_ptr<Defense> make_robust_mcci(const AinOptions& ain);
 
 }  // namespace mcci

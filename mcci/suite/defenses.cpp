@@ -1,5 +1,7 @@
 #include "mcci/suite/defenses.hpp"
 
+#include <algorithm>
+
 #include "mcci/baselines/abl.hpp"
 #include "mcci/baselines/activation_clustering.hpp"
 #include "mcci/baselines/asd.hpp"
@@ -15,7 +17,6 @@
 #include "mcci/baselines/strip.hpp"
 #include "mcci/baselines/vb.hpp"
 #include "mcci/method/mcci.hpp"
-#include "mcci/method/robust.hpp"
 
 namespace mcci {
 
@@ -23,7 +24,6 @@ const Registry<std::function<std::unique_ptr<Defense>()>>& defenses() {
   static const Registry<std::function<std::unique_ptr<Defense>()>> table(
       "defense",
       {{"mcci", "Mind Control through Causal Inference (this project's method)", make_mcci},
-       {"mcci-robust", "keyholes, contradiction, conditioned training", make_robust_mcci},
        {"none", "plain training, undefended", make_plain},
        {"abl", "Anti-Backdoor Learning: isolate, train, unlearn", make_abl},
        {"activation-clustering", "a filter: the smaller of two clusters of a class's features",
@@ -42,6 +42,12 @@ const Registry<std::function<std::unique_ptr<Defense>()>>& defenses() {
        {"strip", "a filter: what stays sure under overlays (needs clean images)", make_strip},
        {"vb", "The Victim and the Beneficiary: one network is given up to the poison", make_vb}});
   return table;
+}
+
+std::string default_preset(const Defense& defense) {
+  const std::vector<std::string> names = defense.presets().names();
+  const bool has_fast = std::find(names.begin(), names.end(), "fast") != names.end();
+  return has_fast ? "fast" : names.front();
 }
 
 }  // namespace mcci

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "mcci/core/registry.hpp"
 #include "mcci/train/defense.hpp"
@@ -10,5 +11,8 @@ namespace mcci {
 
 // Every way to train: none, mcci, ... One line each.
 const Registry<std::function<std::unique_ptr<Defense>()>>& defenses();
+
+// The preset of a defense where none is named: the short recipe `fast` if it has one, else its first.
+std::string default_preset(const Defense& defense);
 
 }  // namespace mcci

@@ -42,7 +42,7 @@ struct GridAttack {
 struct GridDefense {
   std::string name;
   std::string label;
-  std::string preset = "fast";
+  std::string preset;  // empty: default_preset() of the defense
   Json options = Json::object();
   std::string where = "defenses";
 };
@@ -56,7 +56,7 @@ struct Grid {
   std::vector<double> rates = {0, 0.01, 0.05, 0.1};
   std::vector<std::int64_t> seeds = {1, 2, 3};
   std::vector<GridDefense> defenses;  // the plan adds `none` if it is not among them
-  std::string preset = "fast";        // of defenses that name none
+  std::string preset;                 // of defenses that name none; empty: each one's own default
   Json train = Json::object();        // options of every training run: one set for all attacks
   std::string train_where = "train";
   bool oracle = true;                // also train on the clean set without a defense

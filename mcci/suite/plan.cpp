@@ -11,6 +11,7 @@
 #include "mcci/core/hash.hpp"
 #include "mcci/core/version.hpp"
 #include "mcci/data/content_hash.hpp"
+#include "mcci/suite/defenses.hpp"
 #include "mcci/suite/run.hpp"
 
 namespace mcci {
@@ -167,10 +168,16 @@ std::string label_of(const GridModel& model) {
          (model.weights.empty() ? "" : " from " + fs::path(model.weights).stem().string());
 }
 
+void with_default_preset(GridDefense& defense) {
+  if (!defense.preset.empty()) return;
+  defense.preset = at_entry(defense.where, [&] { return default_preset(*defenses().at(defense.name)()); });
+}
+
 class Planner {
  public:
   Planner(const Grid& grid, const std::vector<DataIdentity>& identities)
       : grid_(grid), identities_(identities), defenses_(grid.defenses) {
+    for (GridDefense& defense : defenses_) with_default_preset(defense);
     // Undefended cells come first, since the others are compared with them.
     const auto others =
         std::stable_partition(defenses_.begin(), defenses_.end(),
@@ -179,6 +186,7 @@ class Planner {
     GridDefense none;
     none.name = "none";
     none.preset = grid.preset;
+    with_default_preset(none);
     defenses_.insert(defenses_.begin(), none);
   }
 

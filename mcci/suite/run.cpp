@@ -154,6 +154,7 @@ Json run_cell(const RunConfig& config, const Dataset& data, const Dataset* clean
 
 RunConfig::RunConfig(const std::string& defense_name)
     : defense(defense_name), method(defenses().at(defense_name)()) {
+  preset = default_preset(*method);
   options.add("data", data, "training set: a folder, or the name of an installed data set");
   options.add("defense", defense, "how to train", defenses().names());
   options.add("preset", preset, "values for the options below; given ones override them",

@@ -32,7 +32,7 @@ struct RunConfig {
 
   std::string data;
   std::string defense;
-  std::string preset = "fast";
+  std::string preset;  // default_preset() of the defense, until another is assigned
   std::string backbone = "resnet18";
   std::int64_t width = 0;
   std::string weights;

@@ -223,13 +223,7 @@ TEST(InferenceControl, EvidenceIsALogLikelihoodRatio) {
 }
 
 // Four classes told apart by smooth content under noise; a tenth carries a white 3x3 patch and is labelled 0.
-struct Poisoned {
-  DatasetPtr data;
-  at::Tensor poisoned;     // [N] bool
-  at::Tensor true_labels;  // [N]
-};
-
-Poisoned poisoned_quadrants(std::int64_t n) {
+DatasetPtr poisoned_quadrants(std::int64_t n) {
   torch::manual_seed(7);
   at::Tensor images = at::randint(0, 40, {n, 1, 16, 16}, at::kLong).to(at::kByte);
   const at::Tensor truth = at::randint(0, 4, {n}, at::kLong);
@@ -242,12 +236,12 @@ Poisoned poisoned_quadrants(std::int64_t n) {
     images[i].narrow(1, 12, 3).narrow(2, 12, 3).fill_(255);
     labels[i] = 0;
   }
-  return {make_memory_dataset(images, labels, {"a", "b", "c", "d"}), poisoned, truth};
+  return make_memory_dataset(images, labels, {"a", "b", "c", "d"});
 }
 
 class McciTest : public ::testing::Test {
  protected:
-  void train_with(const std::string& preset, const Poisoned& set, const Json& overrides) {
+  void train_with(const std::string& preset, const DatasetPtr& set, const Json& overrides) {
     TrainOptions options;
     OptionSet all;
     options.declare(all);
@@ -256,75 +250,33 @@ class McciTest : public ::testing::Test {
     all.assign_json(overrides, Origin::command_line, "test");
     all.assign_json(defense_->presets().at(preset), Origin::preset, preset);
     Problem problem;
-    problem.shape = set.data->shape();
+    problem.shape = set->shape();
     problem.num_classes = 4;
     problem.backbone = {"resnet8", 1, 16, 100, 4};
     defense_->build(problem);
     TrainingRun run;
-    run.data = set.data;
+    run.data = set;
     run.options = options;
     state_ = train(*defense_, run);
-  }
-
-  at::Tensor predictions(const Poisoned& set, Perception perception) {
-    const at::NoGradGuard no_grad;
-    return defense_->logits(to_unit(set.data->images(at::arange(set.data->size()))), perception).argmax(1);
   }
 
   std::unique_ptr<Defense> defense_;
   RunState state_;
 };
 
-double share(const at::Tensor& a) { return a.to(at::kDouble).mean().item<double>(); }
-
-TEST_F(McciTest, FastPresetGivesPoisonedImagesTheirTrueClassBack) {
-  const Poisoned set = poisoned_quadrants(1200);
-  // On so small a set the head start finds all of them on seven or eight seeds of ten, and this is one.
-  train_with("fast", set,
-             {{"seed", 1},
-              {"epochs", 6},
-              {"head-start-epochs", 3},
-              {"lr", 0.05},
-              {"batch-size", 32},
-              {"flip", false}});
-  ASSERT_EQ(state_.history.front()["phase"], "head start");
-  ASSERT_EQ(state_.history.back()["phase"], "conditioned");
-
-  // Who was found: the posterior, and the audit's evidence.
-  const TensorList state = defense_->extra_state();
-  ASSERT_EQ(state.front().first, "posterior");
-  const at::Tensor found = state.front().second.gt(0.5);
-  // A triggered image of the target class keeps its true label, so nothing is wrong with it.
-  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
-  EXPECT_GT(share(found.masked_select(moved)), 0.9);
-  EXPECT_LT(share(found.masked_select(set.poisoned.logical_not())), 0.02);
-
-  const at::Tensor clean = predictions(set, Perception::clean);
-  EXPECT_GT(share(clean.eq(set.true_labels)), 0.95);
-  EXPECT_GT(share(clean.eq(set.true_labels).masked_select(moved)), 0.9);
-  // Shown its own indicator, the model does what the attacker wants: that is what is controlled.
-  EXPECT_GT(share(predictions(set, Perception::own).eq(0).masked_select(moved)), 0.9);
-  // The folded backbone is the controlled model.
-  const at::NoGradGuard no_grad;
-  const at::Tensor x = to_unit(set.data->images(at::arange(64)));
-  EXPECT_TRUE(
-      at::allclose(defense_->folded()->forward(x), defense_->logits(x, Perception::clean), 1e-3, 1e-4));
-}
-
 TEST_F(McciTest, PaperPresetTrainsBothTogetherFromTheFirstStep) {
-  const Poisoned set = poisoned_quadrants(200);
+  const DatasetPtr set = poisoned_quadrants(200);
   train_with("paper", set, {{"epochs", 2}, {"ain-width", 4}});
   ASSERT_EQ(state_.history.size(), 2U);
   EXPECT_EQ(state_.history[0]["phase"], "joint");
   EXPECT_TRUE(defense_->extra_state().empty());
-  const at::Tensor suspicion =
-      defense_->suspicion(to_unit(set.data->images(at::arange(200))), set.data->labels());
+  const at::Tensor suspicion = defense_->suspicion(to_unit(set->images(at::arange(200))), set->labels());
   EXPECT_EQ(suspicion.sizes(), (std::vector<std::int64_t>{200}));
   EXPECT_TRUE(at::isfinite(suspicion).all().item<bool>());
 }
 
 TEST_F(McciTest, CleanImagesMustBeNamedWhereTheyAreAskedFor) {
-  const Poisoned set = poisoned_quadrants(40);
+  const DatasetPtr set = poisoned_quadrants(40);
   try {
     train_with("paper", set, {{"epochs", 1}, {"ain-width", 4}, {"fake-indicator", "clean-images"}});
     FAIL();

@@ -1,5 +1,6 @@
 #include "mcci/method/robust.hpp"
 
+#include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -9,6 +10,8 @@
 
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/keyholes.hpp"
+#include "mcci/method/marks.hpp"
+#include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
 #include "mcci/train/trainer.hpp"
 
@@ -16,7 +19,6 @@ namespace mcci {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 // [1,1,32,32]: a bright square, top left, on black.
 at::Tensor square() {
@@ -69,7 +71,6 @@ TEST(KeyholesTest, TakeAnySizeAndChannels) {
 struct Opinions {
   at::Tensor labels = at::arange(1000).remainder(5);
   at::Tensor of_keyholes = (at::one_hot(labels, 5).to(at::kFloat) * 0.9 + 0.02).repeat({5, 1, 1});
-  at::Tensor evidence = at::full({1000}, -3.0F);
 
   // To one keyhole sample i of a label (the i-th of its 200) means another class.
   void contradict(std::int64_t label, std::int64_t i, std::int64_t keyhole, std::int64_t meaning,
@@ -78,15 +79,7 @@ struct Opinions {
     opinion.fill_((1 - confidence) / 4);
     opinion[meaning] = confidence;
   }
-  // The first `count` samples of a label are contradicted, and the first `marked` of them bear a mark.
-  void attack(std::int64_t label, std::int64_t count, std::int64_t marked) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      contradict(label, i, i % 5, (label + 1 + i % 4) % 5, 0.92);
-      if (i < marked) evidence[5 * i + label] = 3;
-    }
-  }
   Contradiction found() const { return contradictions(of_keyholes, labels, 0.7); }
-  Marks found_marks(double share = 0.33) const { return marks(found(), labels, 5, evidence, share); }
 };
 
 TEST(Contradictions, TakeTheWordOfOneKeyholeThatIsSure) {
@@ -116,60 +109,124 @@ TEST(Contradictions, MeanWhatTheSurestContradictionSays) {
   EXPECT_EQ(opinions.found().meaning[2].item<std::int64_t>(), 0);
 }
 
-TEST(MarksTest, NameALabelWhoseContradictionsBearThem) {
-  Opinions opinions;
-  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, 10, 0);
-  opinions.attack(2, 40, 30);
-  opinions.attack(4, 40, 13);  // less than a third
-  const Marks found = opinions.found_marks();
-  EXPECT_THAT(found.attacked_labels, ElementsAre(2));
-  EXPECT_EQ(found.marked.sum().item<std::int64_t>(), 30);
-  EXPECT_TRUE(found.marked[2].item<bool>());
-  EXPECT_FALSE(found.marked[4].item<bool>());  // of a label that is not attacked
-  EXPECT_THAT(opinions.found_marks(0.3).attacked_labels, ElementsAre(2, 4));
+TEST(Contradictions, CountMeaningsByTheirEntropy) {
+  EXPECT_NEAR(effective_number(at::tensor({5, 5, 0, 5}, at::kLong)), 3, 1e-9);
+  EXPECT_NEAR(effective_number(at::tensor({7, 0}, at::kLong)), 1, 1e-9);
+  EXPECT_NEAR(effective_number(at::tensor({3, 1}, at::kLong)), std::pow(4.0, 1.0) / std::pow(3.0, 0.75),
+              1e-9);
 }
 
-TEST(MarksTest, ExcuseConfusionWithANeighbourHoweverFrequent) {
-  Opinions opinions;
-  for (std::int64_t i = 0; i < 150; ++i) opinions.contradict(2, i, i % 5, 3, 0.92);
-  EXPECT_THAT(opinions.found_marks().attacked_labels, IsEmpty());
-  EXPECT_FALSE(opinions.found_marks().marked.any().item<bool>());
+// Ten labels that 100 samples each contradict, meaning two classes, of which a few look marked.
+std::vector<Grounds> innocent() { return std::vector<Grounds>(10, Grounds{100, 10, 1.5, 2, 0.05}); }
+
+TEST(VerdictsTest, NameNothingWhereLabelsSufferMistakes) {
+  for (const Verdict verdict : verdicts(innocent(), 0.33)) EXPECT_EQ(verdict, Verdict::clean);
+  // Difficult images of few classes look alike, however many they are.
+  std::vector<Grounds> labels = innocent();
+  labels[5] = {1400, 900, 4.4, 4.4, 0.4};
+  for (const Verdict verdict : verdicts(labels, 0.33)) EXPECT_EQ(verdict, Verdict::clean);
 }
 
-TEST(MarksTest, ExcuseMistakesThatAllLabelsSuffer) {
-  Opinions opinions;
-  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, label == 2 ? 120 : 20, 0);
-  EXPECT_THAT(opinions.found_marks().attacked_labels, IsEmpty());
-  opinions.attack(2, 130, 0);  // six times the median, and ten: numbers speak without a mark
-  const Marks found = opinions.found_marks();
-  EXPECT_THAT(found.attacked_labels, ElementsAre(2));
-  EXPECT_EQ(found.marked.sum().item<std::int64_t>(), 130);
+TEST(VerdictsTest, NameALabelWhoseTriggerWorksElsewhere) {
+  std::vector<Grounds> labels = innocent();
+  labels[2] = {100, 10, 1, 1, 0.5};  // one meaning, as of all-to-all
+  labels[3] = {100, 9, 1, 1, 0.9};   // too few
+  const std::vector<Verdict> found = verdicts(labels, 0.33);
+  EXPECT_EQ(found[2], Verdict::marked);
+  EXPECT_EQ(found[3], Verdict::clean);
 }
 
-TEST(MarksTest, NeedTenSamples) {
-  Opinions opinions;
-  opinions.attack(1, 9, 9);
-  opinions.attack(3, 10, 10);
-  EXPECT_THAT(opinions.found_marks().attacked_labels, ElementsAre(3));
+TEST(VerdictsTest, NameALabelThatMarkedImagesOfHalfTheClassesContradict) {
+  std::vector<Grounds> labels = innocent();
+  labels[0] = {300, 99, 4.5, 5, 0};
+  labels[1] = {300, 98, 4.5, 5, 0};    // less than the share
+  labels[2] = {300, 99, 4.4, 4.4, 0};  // too few meanings
+  labels[3] = {300, 12, 4, 4, 0};
+  const std::vector<Verdict> found = verdicts(labels, 0.33);
+  EXPECT_EQ(found[0], Verdict::marked);
+  for (std::size_t label = 1; label < 4; ++label) EXPECT_EQ(found[label], Verdict::clean) << label;
+  // Twelve samples cannot mean more: a third of them will do.
+  EXPECT_EQ(verdicts(labels, 0.04)[3], Verdict::marked);
 }
 
-TEST(MarksTest, AreNoneWhereNothingIsContradicted) {
-  Opinions opinions;
-  opinions.evidence.fill_(5);
-  EXPECT_THAT(opinions.found_marks(0).attacked_labels, IsEmpty());
+TEST(VerdictsTest, LetNumbersSpeakWhereNothingIsMarked) {
+  std::vector<Grounds> labels = innocent();
+  labels[4] = {610, 0, 0, 3, 0};  // six times the median, and ten
+  labels[6] = {609, 0, 0, 3, 0};
+  labels[7] = {900, 0, 0, 2.9, 0};
+  const std::vector<Verdict> found = verdicts(labels, 0.33);
+  EXPECT_EQ(found[4], Verdict::contradicted);
+  EXPECT_EQ(found[6], Verdict::clean);
+  EXPECT_EQ(found[7], Verdict::clean);
 }
 
-TEST(MarksTest, NameAllLabelsOfAnAllToAllAttack) {
-  Opinions opinions;
-  for (std::int64_t label = 0; label < 5; ++label) opinions.attack(label, 20, 15);
-  EXPECT_THAT(opinions.found_marks().attacked_labels, ElementsAre(0, 1, 2, 3, 4));
+// 400 grey images of two classes, noise around 80 and around 160; the second half of them with a trigger on
+// it.
+DatasetPtr with_trigger(const Trigger& trigger) {
+  torch::manual_seed(3);
+  const at::Tensor labels = at::arange(400).remainder(2);
+  at::Tensor images = (80 + 80 * labels).view({-1, 1, 1, 1}) / 255.0 + 0.1 * at::randn({400, 1, 8, 8});
+  images.clamp_(0, 1);
+  images.narrow(0, 200, 200).copy_(put_on(trigger, images.narrow(0, 200, 200), at::ones({1})));
+  return make_memory_dataset(images.mul(255).round().to(at::kByte), labels, {"a", "b"});
 }
 
-TEST(WitnessesTest, SpeakForTheHalvesThatTheyDidNotLearnFrom) {
-  const at::Tensor testimony = at::tensor({1.0, 2.0, 3.0, 4.0}).view({2, 2});
-  const at::Tensor witness = at::tensor({0, 1}, at::kLong);
-  EXPECT_TRUE(own_testimony(testimony, witness).equal(at::tensor({1.0, 4.0})));
-  EXPECT_TRUE(held_out_testimony(testimony, witness).equal(at::tensor({2.0, 3.0})));
+TEST(TriggerTest, IsFoundFromTheFirstTwoMoments) {
+  Trigger truth{at::ones({1, 8, 8}), at::zeros({1, 8, 8})};
+  truth.scale[0][7][7] = 0;  // a patch
+  truth.shift[0][7][7] = 1;
+  truth.scale[0].narrow(0, 0, 2).fill_(0.8);  // a blend
+  truth.shift[0].narrow(0, 0, 2).fill_(0.1);
+  const Trigger found =
+      estimate_trigger(with_trigger(truth), at::arange(200, 400), at::arange(0, 200), at::ones({200}));
+  EXPECT_LT((found.scale - truth.scale).abs().max().item<double>(), 0.2);
+  // What it does to a grey image.
+  const at::Tensor grey = at::full({1, 1, 8, 8}, 0.5);
+  const at::Tensor difference = put_on(found, grey, at::ones({1})) - put_on(truth, grey, at::ones({1}));
+  EXPECT_LT(difference.abs().max().item<double>(), 0.04);
+}
+
+TEST(TriggerTest, ComparesImagesThatMeanTheSame) {
+  const DatasetPtr data = with_trigger({at::ones({1, 8, 8}), at::zeros({1, 8, 8})});
+  // All marked images are of class b: controls of class a weigh nothing.
+  const at::Tensor controls = at::arange(0, 200);
+  const Trigger found = estimate_trigger(data, at::arange(201, 400, 2), controls,
+                                         data->labels().narrow(0, 0, 200).to(at::kFloat));
+  const at::Tensor bright = at::full({1, 1, 8, 8}, 160.0 / 255);
+  EXPECT_LT((put_on(found, bright, at::ones({1})) - bright).abs().max().item<double>(), 0.05);
+}
+
+TEST(TriggerTest, IsPutOnAtAnyStrengthWithinTheRange) {
+  const Trigger trigger{at::full({1, 1, 1}, 0.5F), at::full({1, 1, 1}, 0.4F)};
+  const at::Tensor images = at::tensor({0.2F, 0.8F, 0.2F}).view({3, 1, 1, 1});
+  const at::Tensor strength = at::tensor({1.0F, 0.5F, 4.0F}).view({3, 1, 1, 1});
+  EXPECT_TRUE(at::allclose(put_on(trigger, images, strength).flatten(), at::tensor({0.5F, 0.8F, 1.0F})));
+  EXPECT_TRUE(at::allclose(images.flatten(), at::tensor({0.2F, 0.8F, 0.2F})));
+}
+
+TEST(WitnessesTest, SeeOnlyWhatTheyAreShown) {
+  torch::manual_seed(1);
+  Witnesses witnesses(AttackIndicationOptions{{2, 16, 16}, 20, 4}, 3);
+  witnesses->eval();
+  const at::NoGradGuard no_grad;
+  const at::Tensor indicator = at::rand({5, 2, 16, 16});
+  const at::Tensor both = witnesses->forward(indicator);
+  const auto said = witnesses->testimony(indicator, at::tensor({0, 1, 1, 0, 1}, at::kLong));
+  ASSERT_EQ(said.log_odds.sizes(), (std::vector<std::int64_t>{5, 3}));
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const std::int64_t witness = i == 0 || i == 3 ? 0 : 1;
+    EXPECT_TRUE(at::allclose(said.z_f[i], both[i].narrow(0, 10 * witness, 10), 1e-4, 1e-5)) << i;
+  }
+  // Of new images both speak, and their mean counts.
+  const at::Tensor first = witnesses->testimony(indicator, at::zeros({5}, at::kLong)).log_odds;
+  const at::Tensor second = witnesses->testimony(indicator, at::ones({5}, at::kLong)).log_odds;
+  EXPECT_TRUE(at::allclose(witnesses->log_odds(both), (first + second) / 2, 1e-4, 1e-5));
+}
+
+TEST(WitnessesTest, LearnFromABatchThatHasOneImageForThem) {
+  Witnesses witnesses(AttackIndicationOptions{{2, 16, 16}, 20, 4}, 3);
+  const auto said = witnesses->testimony(at::rand({3, 2, 16, 16}), at::tensor({0, 1, 0}, at::kLong));
+  EXPECT_EQ(said.log_odds.sizes(), (std::vector<std::int64_t>{3, 3}));
 }
 
 TEST(WitnessesTest, LearnFromHalvesDrawnBySeed) {
@@ -181,10 +238,8 @@ TEST(WitnessesTest, LearnFromHalvesDrawnBySeed) {
 
 TEST(WitnessesTest, AreTwoNetworksThatShareNothing) {
   torch::manual_seed(1);
-  Witnesses witnesses(AttackIndicationOptions{{2, 16, 16}, 20, 4});
-  const at::Tensor z_f = witnesses->forward(at::rand({6, 2, 16, 16}));
-  ASSERT_EQ(z_f.sizes(), (std::vector<std::int64_t>{6, 20}));
-  witnesses->testimony(z_f).select(1, 0).sum().backward();
+  Witnesses witnesses(AttackIndicationOptions{{2, 16, 16}, 20, 4}, 3);
+  witnesses->testimony(at::rand({6, 2, 16, 16}), at::zeros({6}, at::kLong)).log_odds.sum().backward();
   for (const auto& parameter : witnesses->named_parameters()) {
     const bool of_first = parameter.key().rfind("first", 0) == 0;
     const at::Tensor& gradient = parameter.value().grad();
@@ -223,7 +278,7 @@ class RobustTest : public ::testing::Test {
     TrainOptions options;
     OptionSet all;
     options.declare(all);
-    defense_ = make_robust_mcci();
+    defense_ = make_mcci();
     defense_->declare(all);
     all.assign_json({{"epochs", 4},
                      {"lr", 0.05},
@@ -232,7 +287,7 @@ class RobustTest : public ::testing::Test {
                      {"keyhole-epochs", 6},
                      {"indicator-epochs", 4}},
                     Origin::command_line, "test");
-    all.assign_json(defense_->presets().at("fast"), Origin::preset, "fast");
+    all.assign_json(defense_->presets().at("robust"), Origin::preset, "robust");
     Problem problem;
     problem.shape = set.data->shape();
     problem.num_classes = set.data->num_classes();

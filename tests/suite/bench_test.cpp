@@ -147,7 +147,7 @@ TEST(GridFile, RefusesWhatItDoesNotKnow) {
   refuses(data + "attacks = [{name = 'badnets', preset = 'papr'}]", {"grid.toml:2", "paper"});
   refuses(data + "attacks = [{name = 'badnets', options = {patch = 3}}]", {"grid.toml:2", "patch-size"});
   refuses(data + "defenses = ['mci']", {"grid.toml:2", "mcci"});
-  refuses(data + "defenses = [{name = 'mcci', preset = 'quick'}]", {"grid.toml:2", "fast"});
+  refuses(data + "defenses = [{name = 'mcci', preset = 'quick'}]", {"grid.toml:2", "robust"});
   refuses(data + "defenses = [{name = 'mcci', options = {embeding = 3}}]", {"grid.toml:2", "embedding"});
   refuses(data + "models = [{backbone = 'resnet8', options = {fine-tun = 'full'}}]",
           {"grid.toml:2", "fine-tune"});
@@ -213,7 +213,7 @@ TEST(Plan, CellsAreComparedWithTheUndefendedOneOfTheirPreset) {
   grid.seeds = {1};
   grid.defenses = {};
   for (const auto& [name, preset] : std::vector<std::pair<std::string, std::string>>{
-           {"mcci", "paper"}, {"none", "fast"}, {"none", "paper"}, {"mcci", "fast"}}) {
+           {"mcci", "paper"}, {"none", "fast"}, {"none", "paper"}, {"mcci", "robust"}}) {
     GridDefense defense;
     defense.name = name;
     defense.preset = preset;
