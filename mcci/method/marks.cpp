@@ -6,7 +6,6 @@ namespace mcci {
 namespace {
 
 constexpr double least = 10;          // samples
-constexpr double works = 0.5;         // share of the images onto which a trigger is put
 constexpr double outlier_factor = 6;  // times the median of the labels
 constexpr double least_meanings = 3;
 
@@ -27,10 +26,9 @@ std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) 
   const double meanings = std::min(least_meanings, (classes - 1) / 2);
   std::vector<Verdict> result;
   for (const Grounds& label : labels) {
-    const bool works_elsewhere = label.followed >= works;
     const double spread = std::max(meanings, std::min((classes - 1) / 2, label.marked / 3));
     const bool common = label.marked >= share * label.contradicted && label.meanings >= spread;
-    if (label.marked >= least && (works_elsewhere || common)) {
+    if (label.marked >= least && (label.trigger_works() || common)) {
       result.push_back(Verdict::marked);
     } else if (label.contradicted >= usual && label.all_meanings >= meanings) {
       result.push_back(Verdict::contradicted);

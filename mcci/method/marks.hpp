@@ -14,6 +14,7 @@ struct Grounds {
   double meanings = 0;      // effective number of classes that the marked ones mean to the keyholes
   double all_meanings = 0;  // and the contradicted ones
   double followed = 0;      // share of other images that bear the mark once the trigger is put onto them
+  bool trigger_works() const { return followed >= 0.5; }
 };
 
 enum class Verdict {

@@ -31,12 +31,11 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t hosts = 500;  // images onto which a trigger is put to see whether it works
+constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put to see whether it works
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
 constexpr double of_the_label = 0.1;
 constexpr std::int64_t least_marked = 20;  // to estimate a trigger
-constexpr double works = 0.5;              // share of them that must then bear the mark
 constexpr double strength_spread = 0.5;    // of the triggers that are put on in training
 
 torch::Tensor limited(const torch::Tensor& evidence) {
@@ -100,9 +99,6 @@ class RobustModelImpl : public torch::nn::Module {
         attacked(register_buffer("attacked", torch::zeros({problem.num_classes}))),
         clean_indicator(register_buffer("clean_indicator", torch::zeros({options.embedding}))),
         attacked_indicator(register_buffer("attacked_indicator", torch::zeros({options.embedding}))),
-        scale(register_buffer("scale", per_class_image(problem))),
-        shift(register_buffer("shift", per_class_image(problem))),
-        known(register_buffer("known", torch::zeros({problem.num_classes}))),
         compute_(problem.compute) {
     place(*this, compute_);
   }
@@ -132,8 +128,6 @@ class RobustModelImpl : public torch::nn::Module {
     return limited(ain->log_odds(indicator_embedding(images)));
   }
 
-  Trigger trigger(std::int64_t label) const { return {scale[label], shift[label]}; }
-
   std::shared_ptr<Backbone> sfrn;
   Keyholes keyholes{nullptr};
   Witnesses ain{nullptr};
@@ -141,15 +135,8 @@ class RobustModelImpl : public torch::nn::Module {
   torch::Tensor attacked;    // [C]: 1 for a label that is attacked
   torch::Tensor clean_indicator;
   torch::Tensor attacked_indicator;
-  torch::Tensor scale, shift;  // [C, channels, H, W]: the trigger of each label,
-  torch::Tensor known;         // [C]: 1 where it is known
 
  private:
-  static torch::Tensor per_class_image(const Problem& problem) {
-    return torch::zeros(
-        {problem.num_classes, problem.shape.channels, problem.shape.height, problem.shape.width});
-  }
-
   Compute compute_;
 };
 TORCH_MODULE(RobustModel);
@@ -255,7 +242,7 @@ class RobustMcci : public Defense {
     const torch::Tensor meant = semantic.softmax(1);
     const torch::Tensor a = perception == Perception::attacked
                                 ? torch::ones({images.size(0), 1}, meant.options())
-                                : own_evidence(images);
+                                : attack_probability(images);
     return ((1 - a) * meant + a * meant.mm(model_->transition)).clamp_min(1e-12).log();
   }
 
@@ -301,9 +288,17 @@ class RobustMcci : public Defense {
 
  private:
   SampleState sample_state() {
-    return {{"witness", &witness_}, {"accused", &accused_},   {"evidence", &evidence_},
-            {"taught", &taught_},   {"weight", &weight_},     {"rejected", &rejected_},
-            {"meant", &meant_},     {"controls", &controls_}, {"keyhole_meaning", &meaning_}};
+    return {{"witness", &witness_},
+            {"accused", &accused_},
+            {"evidence", &evidence_},
+            {"taught", &taught_},
+            {"weight", &weight_},
+            {"rejected", &rejected_},
+            {"meant", &meant_},
+            {"controls", &controls_},
+            {"keyhole_meaning", &meaning_},
+            {"trigger_scale", &triggers_.scale},
+            {"trigger_shift", &triggers_.shift}};
   }
   SampleState host_state() {
     return {{"contradicted", &contradiction_.contradicted},
@@ -315,8 +310,8 @@ class RobustMcci : public Defense {
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
   double prior_log_odds() const { return std::log(options_.prior / (1 - options_.prior)); }
 
-  // a(s) of new images, [B,1]: the label for which the witnesses say most.
-  torch::Tensor own_evidence(const torch::Tensor& images) {
+  // a(s) of new images, [B,1]: for the label of which the witnesses say most.
+  torch::Tensor attack_probability(const torch::Tensor& images) {
     const torch::Tensor unheard = model_->attacked.eq(0).unsqueeze(0);
     const torch::Tensor most = model_->evidence(images).masked_fill(unheard, -evidence_limit).amax(1);
     return (most + prior_log_odds()).sigmoid().unsqueeze(1);
@@ -374,6 +369,7 @@ class RobustMcci : public Defense {
     const torch::Tensor bears = evidence_.cpu().gt(sure);
     std::vector<torch::Tensor> contradicted, marked;
     std::vector<Grounds> grounds;
+    std::vector<Trigger> triggers;
     for (std::int64_t label = 0; label < classes; ++label) {
       contradicted.push_back(contradiction_.contradicted.logical_and(labels.eq(label)));
       marked.push_back(contradicted.back().logical_and(bears));
@@ -382,25 +378,31 @@ class RobustMcci : public Defense {
       of.marked = marked.back().sum().item<double>();
       of.meanings = effective_number(meanings_of(marked.back()));
       of.all_meanings = effective_number(meanings_of(contradicted.back()));
-      of.followed = try_trigger(data, label, marked.back());
+      triggers.push_back(trigger_of(data, label, marked.back()));
+      of.followed = triggers.back().defined() ? followed(data, label, triggers.back()) : 0;
       grounds.push_back(of);
     }
     const std::vector<Verdict> verdict = verdicts(grounds, marked_share);
     torch::Tensor transition = torch::full({classes, classes}, 1e-3);
     torch::Tensor attacked = torch::zeros_like(bears);
+    std::vector<torch::Tensor> scales, shifts;
     for (std::int64_t label = 0; label < classes; ++label) {
       const auto i = static_cast<std::size_t>(label);
       model_->attacked[label] = verdict[i] == Verdict::clean ? 0 : 1;
-      if (verdict[i] == Verdict::clean) {
-        model_->known[label] = 0;
-        continue;
-      }
+      if (verdict[i] == Verdict::clean) continue;
       const torch::Tensor& guilty = verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i];
       transition.select(1, label) += meanings_of(guilty);
       attacked.logical_or_(guilty);
+      if (!grounds[i].trigger_works()) continue;
       // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
-      if (model_->known[label].item<double>() > 0) attacked.logical_or_(bears.logical_and(labels.eq(label)));
+      attacked.logical_or_(bears.logical_and(labels.eq(label)));
+      scales.push_back(triggers[i].scale);
+      shifts.push_back(triggers[i].shift);
     }
+    triggers_ = {};
+    if (!scales.empty())
+      triggers_ = {torch::stack(scales).to(problem_.compute.device),
+                   torch::stack(shifts).to(problem_.compute.device)};
     // A class of which no attacked image was seen is treated as the others are.
     transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
     model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
@@ -412,56 +414,52 @@ class RobustMcci : public Defense {
     return contradiction_.meaning.masked_select(chosen).bincount({}, problem_.num_classes).to(torch::kFloat);
   }
 
-  // Estimates the trigger that makes confirmed images look as the marked ones of this label, and puts it onto
-  // images of other labels: the share that then bears the mark, 0 if there are too few to tell. A
-  // do-operation: what merely is difficult does not make others so. marked [N] bool.
-  double try_trigger(const DatasetPtr& data, std::int64_t label, const torch::Tensor& marked) {
-    if (marked.sum().item<std::int64_t>() < least_marked) return 0;
-    const torch::Tensor others = contradiction_.confirmed.logical_and(data->labels().ne(label));
-    const torch::Tensor meanings = meanings_of(marked) / meanings_of(others).clamp_min(1);
-    const torch::Tensor controls =
-        some_of(others.logical_and(meanings.index_select(0, contradiction_.meaning).gt(0)), most_examples);
-    const torch::Tensor weight = meanings.index_select(0, contradiction_.meaning.index_select(0, controls));
-    if (controls.numel() == 0) return 0;
-    const Trigger found = estimate_trigger(data, some_of(marked, most_examples), controls, weight);
-    model_->scale[label].copy_(found.scale);
-    model_->shift[label].copy_(found.shift);
-    model_->known[label] = 1;
-    const torch::Tensor images = place(to_unit(data->images(some_of(others, hosts))), problem_.compute);
-    const double followed =
-        model_->evidence(put_on(model_->trigger(label), images, torch::ones({1}).to(images.device())))
-            .select(1, label)
-            .gt(sure)
-            .to(torch::kDouble)
-            .mean()
-            .item<double>();
-    if (followed < works) model_->known[label] = 0;
-    return followed;
+  // What makes confirmed images look as the marked ones of this label; undefined if there are too few to
+  // tell. marked [N] bool.
+  Trigger trigger_of(const DatasetPtr& data, std::int64_t label, const torch::Tensor& marked) const {
+    if (marked.sum().item<std::int64_t>() < least_marked) return {};
+    const torch::Tensor others = of_other_labels(data, label);
+    const torch::Tensor weight = meanings_of(marked) / meanings_of(others).clamp_min(1);
+    const torch::Tensor comparable = weight.index_select(0, contradiction_.meaning).gt(0);
+    const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples);
+    if (controls.numel() == 0) return {};
+    return estimate_trigger(data, some_of(marked, most_examples), controls,
+                            weight.index_select(0, contradiction_.meaning.index_select(0, controls)));
   }
 
-  // Images of a step, some of which get the trigger of a label that is not theirs, and keep their own: the
-  // cell that the training set lacks, a triggered image without an attack. Only images whose label is taught
-  // as it is.
+  // The share of images of other labels that bear the mark of this one once its trigger is put onto them. A
+  // do-operation: what merely is difficult does not make others so.
+  double followed(const DatasetPtr& data, std::int64_t label, const Trigger& trigger) {
+    const torch::Tensor hosts = some_of(of_other_labels(data, label), most_hosts);
+    const torch::Tensor images = put_on(trigger, to_unit(data->images(hosts)), torch::ones({1}));
+    const torch::Tensor evidence = model_->evidence(place(images, problem_.compute)).select(1, label);
+    return evidence.gt(sure).to(torch::kDouble).mean().item<double>();
+  }
+
+  torch::Tensor of_other_labels(const DatasetPtr& data, std::int64_t label) const {
+    return contradiction_.confirmed.logical_and(data->labels().ne(label));
+  }
+
+  // Images of a step, some of which get a trigger and keep their label: the cell that the training set lacks,
+  // a triggered image without an attack. Only images whose label is taught as it is.
   torch::Tensor with_triggers(const Batch& batch) {
-    const torch::Tensor labels = model_->known.nonzero().squeeze(1);
-    if (labels.numel() == 0) return batch.images;
-    const torch::Tensor draw = torch::rand({4, batch.images.size(0)}).to(batch.images.device());
-    const torch::Tensor teachable = weight_.index_select(0, batch.indices)
-                                        .gt(0)
-                                        .logical_and(taught_.index_select(0, batch.indices).eq(batch.labels));
-    const torch::Tensor rows = draw[0].lt(options_.transplants).logical_and(teachable).nonzero().squeeze(1);
-    const torch::Tensor which = labels.index_select(
-        0, draw[1].index_select(0, rows).mul(static_cast<double>(labels.numel())).to(torch::kLong));
+    if (!triggers_.defined()) return batch.images;
+    const torch::Tensor draw = torch::rand({3, batch.images.size(0)}).to(batch.images.device());
+    const torch::Tensor taught = weight_.index_select(0, batch.indices)
+                                     .gt(0)
+                                     .logical_and(taught_.index_select(0, batch.indices).eq(batch.labels));
+    const torch::Tensor rows = draw[0].lt(options_.transplants).logical_and(taught).nonzero().squeeze(1);
+    const auto count = static_cast<double>(triggers_.scale.size(0));
+    const torch::Tensor which = draw[1].index_select(0, rows).mul(count).to(torch::kLong);
     const torch::Tensor strength =
         (1 + strength_spread * (2 * draw[2].index_select(0, rows) - 1)).view({-1, 1, 1, 1});
-    const Trigger triggers{model_->scale.index_select(0, which), model_->shift.index_select(0, which)};
-    return batch.images.index_copy(
-        0, rows, put_on(triggers, batch.images.index_select(0, rows), strength).to(batch.images.dtype()));
+    const Trigger chosen{triggers_.scale.index_select(0, which), triggers_.shift.index_select(0, which)};
+    const torch::Tensor triggered = put_on(chosen, batch.images.index_select(0, rows), strength);
+    return batch.images.index_copy(0, rows, triggered.to(batch.images.dtype()));
   }
 
   // What the witnesses learn next. [N] bool each. Of a label they learn from its accused samples and from
-  // others, matched: half of the weight is that of images which mean what the accused ones mean, half that of
-  // images which mean the label.
+  // others, which are weighted to mean what the accused ones mean.
   void accuse(const torch::Tensor& accused, const torch::Tensor& others, const DatasetPtr& data) {
     const std::int64_t classes = data->num_classes();
     accused_ = accused.to(problem_.compute.device, torch::kFloat);
@@ -577,6 +575,7 @@ class RobustMcci : public Defense {
   torch::Tensor taught_;    // [N] int64: the label that the SFRN is taught
   torch::Tensor weight_;    // [N] float32: how much of it
   torch::Tensor rejected_;  // [N] float32: is the recorded label argued against?
+  Trigger triggers_;        // [K, channels, H, W] each: those that work; undefined: none
   torch::Tensor meant_;     // [N, C] float32: the keyholes' opinion, then the SFRN's, averaged
 };
 

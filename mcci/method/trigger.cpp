@@ -45,8 +45,7 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
 }
 
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength) {
-  const at::Tensor change =
-      images * (trigger.scale - 1).to(images.device()) + trigger.shift.to(images.device());
+  const at::Tensor change = images * (trigger.scale - 1) + trigger.shift;
   return (images + strength * change).clamp_(0, 1);
 }
 

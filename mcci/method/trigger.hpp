@@ -12,8 +12,8 @@ namespace mcci {
 // (scale 0), a blend fades (scale 1 - alpha), a pattern adds (scale 1). What moves pixels (WaNet) or depends
 // on the image (Input-aware) is not of this kind.
 struct Trigger {
-  at::Tensor scale;  // [C,H,W] float32 in [0,1]
-  at::Tensor shift;  // [C,H,W] float32
+  at::Tensor scale;  // [C,H,W] float32 in [0,1]; of several, one for each image: [B,C,H,W]
+  at::Tensor shift;  // as scale
   bool defined() const { return scale.defined(); }
 };
 

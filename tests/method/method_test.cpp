@@ -12,7 +12,6 @@
 #include "mcci/method/attack_indication_network.hpp"
 #include "mcci/method/folding.hpp"
 #include "mcci/method/inference_control.hpp"
-#include "mcci/method/intervention.hpp"
 #include "mcci/method/mcci.hpp"
 #include "mcci/method/mind_control_model.hpp"
 #include "mcci/method/spectrum.hpp"
