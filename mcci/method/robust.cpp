@@ -89,11 +89,8 @@ class RobustModelImpl : public torch::nn::Module {
   RobustModelImpl(const Problem& problem, const AinOptions& options)
       : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
         keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
-        ain(register_module("ain", Witnesses(AttackIndicationOptions{{8 * problem.shape.channels,
-                                                                      (problem.shape.height + 1) / 2,
-                                                                      (problem.shape.width + 1) / 2},
-                                                                     options.embedding,
-                                                                     options.ain_width},
+        ain(register_module("ain", Witnesses(AttackIndicationOptions{indicator_shape(problem.shape),
+                                                                     options.embedding, options.ain_width},
                                              problem.num_classes))),
         transition(register_buffer("transition", torch::zeros({problem.num_classes, problem.num_classes}))),
         attacked(register_buffer("attacked", torch::zeros({problem.num_classes}))),
@@ -137,6 +134,12 @@ class RobustModelImpl : public torch::nn::Module {
   torch::Tensor attacked_indicator;
 
  private:
+  static ImageShape indicator_shape(const ImageShape& images) {
+    const torch::Tensor indicator =
+        attack_indicator(torch::zeros({1, images.channels, images.height, images.width}), Indicator::bands);
+    return {indicator.size(1), indicator.size(2), indicator.size(3)};
+  }
+
   Compute compute_;
 };
 TORCH_MODULE(RobustModel);

@@ -9,7 +9,8 @@ enum class Indicator {
   raw,    // the paper: the DCT unscaled, up to 8160 at 32x32
   log,    // sign(d) log(1 + |d|): the many small coefficients weigh as much as the few large ones
   bands,  // both bands back in pixels, the image and its high band as below, every 2x2 pixels as channels:
-          // [B,8C,ceil(H/2),ceil(W/2)]; all that is in them, for a quarter of the price
+          // [B,8C,ceil(H/2),ceil(W/2)]; all that is in them, for a quarter of the price. Below 16 pixels as
+          // they are: [B,2C,H,W]
   high_band,  // its high frequencies, back in pixels (signal/high_pass.hpp), times 5 so that plain SGD can
               // train on it
 };

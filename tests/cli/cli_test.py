@@ -90,7 +90,8 @@ class Tool(unittest.TestCase):
                              names)
         cell = json.loads((self.run_folder / "result.json").read_text())["cells"][0]
         self.assertEqual(cell["defense"], "mcci")
-        self.assertEqual(len(cell["history"]), 3)  # one epoch of head start, two conditioned
+        phases = [row["phase"] for row in cell["history"]]
+        self.assertEqual((phases.count("keyholes"), phases.count("hearing"), phases.count("conditioned")), (2, 8, 2))
 
     def test_eval_prints_and_records_the_three_figures(self):
         done = mcci("eval", self.run_folder, "--test", self.data, "--manifest", self.manifest)
@@ -241,7 +242,7 @@ class Tool(unittest.TestCase):
         weights, _ = self.exported("safetensors")
         out = self.folder / "from-weights"
         arguments = ["train", "--data", self.poisoned / "dataset", "--epochs", "1", "--backbone", "resnet8", "--threads", "1"]
-        start = ["--weights", weights, "--width", "4", "--ain-width", "4"]
+        start = ["--weights", weights, "--width", "4", "--ain-width", "4", "--training", "joint"]
         done = mcci(*arguments, *start, "--out", out, "--fine-tune", "linear-probe", "--average", "0.9", "--accumulate", "2",
                     "--optimizer", "adamw", "--clip-norm", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -534,7 +535,7 @@ class Tool(unittest.TestCase):
 
     def test_config_file(self):
         config = self.folder / "train.toml"
-        config.write_text(f'data = "{self.data}"\nepochs = 1\nbackbone = "resnet8"\nwidth = 4\npreset = "fast"\n')
+        config.write_text(f'data = "{self.data}"\nepochs = 1\nbackbone = "resnet8"\nwidth = 4\npreset = "robust"\n')
         out = self.folder / "from-toml"
         done = mcci("train", "--config", config, "--out", out, "--width", "2", "--ain-width", "2")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -591,7 +592,7 @@ class Tool(unittest.TestCase):
             done = mcci(command, "--help")
             self.assertEqual(done.returncode, 0, command)
             self.assertIn("Example: mcci " + command, done.stdout)
-        self.assertIn("default: fast", mcci("train", "--help").stdout)
+        self.assertIn("default: robust", mcci("train", "--help").stdout)
         self.assertIn("badnets", mcci("poison", "--list").stdout)
         listed = mcci("backbones").stdout
         self.assertIn("vit_base_patch16_clip_224", listed)

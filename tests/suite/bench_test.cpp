@@ -170,17 +170,17 @@ TEST(Plan, CountsWhatTheGridSays) {
   EXPECT_EQ(plan.cells.size(), 12U);
   EXPECT_EQ(keys(plan).size(), plan.tasks.size());
   EXPECT_THAT(titles(plan), ElementsAre("none (fast) on clean photos, resnet8-w4, seed 1",
-                                        "mcci (fast) on clean photos, resnet8-w4, seed 1",
+                                        "mcci (robust) on clean photos, resnet8-w4, seed 1",
                                         "none (fast) on badnets 10 % on photos, resnet8-w4, seed 1",
-                                        "mcci (fast) on badnets 10 % on photos, resnet8-w4, seed 1",
+                                        "mcci (robust) on badnets 10 % on photos, resnet8-w4, seed 1",
                                         "none (fast) on blended 20 % on photos, resnet8-w4, seed 1",
-                                        "mcci (fast) on blended 20 % on photos, resnet8-w4, seed 1",
+                                        "mcci (robust) on blended 20 % on photos, resnet8-w4, seed 1",
                                         "none (fast) on clean photos, resnet8-w4, seed 2",
-                                        "mcci (fast) on clean photos, resnet8-w4, seed 2",
+                                        "mcci (robust) on clean photos, resnet8-w4, seed 2",
                                         "none (fast) on badnets 10 % on photos, resnet8-w4, seed 2",
-                                        "mcci (fast) on badnets 10 % on photos, resnet8-w4, seed 2",
+                                        "mcci (robust) on badnets 10 % on photos, resnet8-w4, seed 2",
                                         "none (fast) on blended 20 % on photos, resnet8-w4, seed 2",
-                                        "mcci (fast) on blended 20 % on photos, resnet8-w4, seed 2"));
+                                        "mcci (robust) on blended 20 % on photos, resnet8-w4, seed 2"));
 }
 
 TEST(Plan, EveryNeedComesFirst) {
@@ -199,9 +199,9 @@ TEST(Plan, AddsUndefendedRowsAndTheOracle) {
   const Plan plan = plan_of(grid);
   EXPECT_THAT(titles(plan), ElementsAre("none (fast) on clean photos, resnet8-w4, seed 1",
                                         "none (fast) on badnets 10 % on photos, resnet8-w4, seed 1",
-                                        "mcci (fast) on badnets 10 % on photos, resnet8-w4, seed 1",
+                                        "mcci (robust) on badnets 10 % on photos, resnet8-w4, seed 1",
                                         "none (fast) on blended 20 % on photos, resnet8-w4, seed 1",
-                                        "mcci (fast) on blended 20 % on photos, resnet8-w4, seed 1"));
+                                        "mcci (robust) on blended 20 % on photos, resnet8-w4, seed 1"));
   grid.oracle = false;
   EXPECT_EQ(titles(plan_of(grid)).size(), 4U);
   EXPECT_EQ(count(plan_of(grid), Unit::Kind::oracle), 0);
@@ -491,7 +491,7 @@ TEST(Collect, NamesComeFromTheGridAndFiguresFromTheOutcomes) {
   EXPECT_TRUE(clean["implanted"].is_null());
   const Json& badnets = result["cells"][3];
   EXPECT_EQ(badnets["defense"], "ours");
-  EXPECT_EQ(badnets["preset"], "fast");
+  EXPECT_EQ(badnets["preset"], "robust");
   EXPECT_EQ(badnets["model"], "resnet8-w4");
   EXPECT_EQ(badnets["implanted"], true);
   EXPECT_NEAR(badnets["der"].get<double>(), (0.85 + 1) / 2, 1e-9);
@@ -687,7 +687,7 @@ TEST_F(WorkTest, ListsTheCells) {
   std::ostringstream text;
   list_bench(grid_, options, text);
   EXPECT_THAT(text.str(), HasSubstr("to do "));
-  EXPECT_THAT(text.str(), HasSubstr("mcci (fast) on badnets 20 % on "));
+  EXPECT_THAT(text.str(), HasSubstr("mcci (robust) on badnets 20 % on "));
   EXPECT_THAT(text.str(), HasSubstr("0 of 4 cells are finished"));
   EXPECT_FALSE(fs::exists(options.out));
 }
