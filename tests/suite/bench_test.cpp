@@ -223,11 +223,13 @@ TEST(Plan, CellsAreComparedWithTheUndefendedOneOfTheirPreset) {
   const Plan plan = plan_of(grid);
   for (const Task& task : plan.tasks) by_title[task.unit.title] = &task;
   const std::string on = " on badnets 10 % on photos, resnet8-w4, seed 1";
-  for (const std::string preset : {"(fast)", "(paper)"}) {
-    const Task& undefended = *by_title.at("none " + preset + on);
-    EXPECT_EQ(by_title.at("mcci " + preset + on)->undefended, undefended.unit.key);
+  // The first undefended one stands in for a preset that only the defense has.
+  for (const auto& [of_none, of_mcci] :
+       std::map<std::string, std::string>{{"(fast)", "(robust)"}, {"(paper)", "(paper)"}}) {
+    const Task& undefended = *by_title.at("none " + of_none + on);
+    EXPECT_EQ(by_title.at("mcci " + of_mcci + on)->undefended, undefended.unit.key);
     EXPECT_EQ(undefended.undefended, undefended.unit.key);
-    EXPECT_EQ(by_title.at("mcci " + preset + on)->oracle, undefended.oracle);
+    EXPECT_EQ(by_title.at("mcci " + of_mcci + on)->oracle, undefended.oracle);
     EXPECT_FALSE(undefended.oracle.empty());
   }
   EXPECT_NE(by_title.at("none (fast)" + on)->oracle, by_title.at("none (paper)" + on)->oracle);
