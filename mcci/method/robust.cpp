@@ -5,7 +5,6 @@
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
 
-#include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
 #include "mcci/data/loader.hpp"
@@ -15,7 +14,7 @@
 #include "mcci/method/spectrum.hpp"
 #include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
-#include "mcci/state/module_state.hpp"
+#include "mcci/nn/weights.hpp"
 #include "mcci/train/sample_state.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -282,12 +281,7 @@ class RobustMcci : public Defense {
 
   double suspicion_threshold() const override { return 0; }
 
-  std::shared_ptr<Backbone> folded() override {
-    std::shared_ptr<Backbone> copy = make_backbone(problem_.backbone);
-    load_module_state(*copy, module_state(*model_->sfrn), "folding");
-    copy->eval();
-    return copy;
-  }
+  std::shared_ptr<Backbone> folded() override { return copy_of(*model_->sfrn, problem_.backbone); }
 
  private:
   SampleState sample_state() {
