@@ -206,8 +206,9 @@ class RobustMcci : public Defense {
       const torch::Tensor said =
           model_->testimony(batch.images, witness_.index_select(0, batch.indices)).log_odds;
       const torch::Tensor accused = accused_.index_select(0, batch.indices);
-      const torch::Tensor against =
-          torch::softplus(said).mul(controls_.index_select(0, meaning_.index_select(0, batch.indices)));
+      const torch::Tensor meaning =
+          contradiction_.meaning.index_select(0, batch.indices.cpu()).to(said.device());
+      const torch::Tensor against = torch::softplus(said).mul(controls_.index_select(0, meaning));
       return {
           (accused * torch::softplus(-of_label(said, batch.labels)) + (1 - accused) * against.sum(1)).mean(),
           {}};
@@ -293,7 +294,6 @@ class RobustMcci : public Defense {
             {"rejected", &rejected_},
             {"meant", &meant_},
             {"controls", &controls_},
-            {"keyhole_meaning", &meaning_},
             {"trigger_scale", &triggers_.scale},
             {"trigger_shift", &triggers_.shift}};
   }
@@ -331,7 +331,6 @@ class RobustMcci : public Defense {
     const torch::Device device = problem_.compute.device;
     contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
-    meaning_ = contradiction_.meaning.to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
@@ -562,10 +561,9 @@ class RobustMcci : public Defense {
   RobustModel model_{nullptr};
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
-  torch::Tensor examples_;       // [M] int64: what the witnesses learn from, with repeats
+  torch::Tensor examples_;       // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it
-  torch::Tensor meaning_;   // [N] int64: what the keyholes see
   torch::Tensor controls_;  // [C, C] float32: how much a sample that means c counts against the label y
   torch::Tensor accused_;   // [N] float32: 1 where the witnesses learn that it is attacked
   torch::Tensor evidence_;  // [N] float32: what the other witness says, log odds
