@@ -1,6 +1,8 @@
 #include "mcci/method/robust.hpp"
 
 #include <cmath>
+#include <iomanip>
+#include <sstream>
 
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
@@ -9,6 +11,7 @@
 #include "mcci/core/random.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
+#include "mcci/method/division.hpp"
 #include "mcci/method/keyholes.hpp"
 #include "mcci/method/marks.hpp"
 #include "mcci/method/spectrum.hpp"
@@ -30,6 +33,8 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
+constexpr std::int64_t most_others =
+    3000;  // images of other labels, in which no group of a label is looked for
 constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put to see whether it works
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
@@ -301,6 +306,7 @@ class RobustMcci : public Defense {
     return {{"contradicted", &contradiction_.contradicted},
             {"confirmed", &contradiction_.confirmed},
             {"meaning", &contradiction_.meaning},
+            {"divided", &divided_},
             {"examples", &examples_}};
   }
 
@@ -332,7 +338,30 @@ class RobustMcci : public Defense {
     contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
+    find_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
+  }
+
+  // Labels whose images fall into two groups with a gap between. The group that looks like nothing else is
+  // accused as if it contradicted its label: so it does where the attack keeps the label, and no keyhole can
+  // tell.
+  void find_divisions(const DatasetPtr& data) {
+    divided_ = torch::zeros({data->num_classes()}, torch::kBool);
+    const torch::Tensor labels = data->labels();
+    std::ostringstream gaps;
+    gaps << std::fixed << std::setprecision(1);
+    for (std::int64_t label = 0; label < data->num_classes(); ++label) {
+      const torch::Tensor of_label = labels.eq(label);
+      const torch::Tensor positions = of_label.nonzero().squeeze(1);
+      const Division division =
+          divide(data, positions, some_of(of_label.logical_not(), most_others), problem_.seed);
+      gaps << (label == 0 ? "" : ", ") << division.gap << (division.looks_done() ? " (an attack's)" : "");
+      if (!division.looks_done()) continue;
+      divided_[label] = true;
+      contradiction_.contradicted.index_put_({positions.masked_select(division.apart)}, true);
+    }
+    contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
+    log_info("the widest gap within each label: " + gaps.str());
   }
 
   // What of the contradicted samples bears the mark of an attack; the witnesses are then heard on these
@@ -414,7 +443,8 @@ class RobustMcci : public Defense {
   // tell. marked [N] bool.
   Trigger trigger_of(const DatasetPtr& data, std::int64_t label, const torch::Tensor& marked) const {
     if (marked.sum().item<std::int64_t>() < least_marked) return {};
-    const torch::Tensor others = of_other_labels(data, label);
+    const torch::Tensor others =
+        divided_[label].item<bool>() ? contradiction_.confirmed : of_other_labels(data, label);
     const torch::Tensor weight = meanings_of(marked) / meanings_of(others).clamp_min(1);
     const torch::Tensor comparable = weight.index_select(0, contradiction_.meaning).gt(0);
     const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples);
@@ -561,6 +591,7 @@ class RobustMcci : public Defense {
   RobustModel model_{nullptr};
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
+  torch::Tensor divided_;        // [C] bool: do the images of a label fall into two groups?
   torch::Tensor examples_;       // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it

@@ -1,0 +1,107 @@
+#include "mcci/method/division.hpp"
+
+#include <cmath>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "mcci/core/error.hpp"
+
+namespace mcci {
+namespace {
+
+// Values at the quantiles of a standard normal distribution, [n,1].
+at::Tensor normal_quantiles(std::int64_t n) {
+  const at::Tensor p = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
+  return at::erfinv(2 * p - 1).mul(std::sqrt(2.0)).unsqueeze(1);
+}
+
+TEST(WidestGaps, AreFoundBetweenTwoGroups) {
+  // Two groups of deviation 1 and 2 about 0 and 12, in the second column the other way round.
+  const at::Tensor first = normal_quantiles(300), second = 12 + 2 * normal_quantiles(100);
+  const at::Tensor one = at::cat({first, second});
+  const Gaps found = widest_gaps(at::cat({one, -one}, 1), 0.03);
+  const double expected = 12 / (first.std(0, false).item<double>() + second.std(0, false).item<double>());
+  for (std::int64_t column = 0; column < 2; ++column) {
+    EXPECT_NEAR(found.width[column].item<double>(), expected, 0.01);
+    const double threshold = found.threshold[column].item<double>() * (column == 0 ? 1 : -1);
+    EXPECT_GT(threshold, first.max().item<double>());
+    EXPECT_LT(threshold, second.min().item<double>());
+  }
+}
+
+TEST(WidestGaps, OfOneGroupAreNarrow) {
+  const at::Tensor normal = normal_quantiles(2000);
+  EXPECT_NEAR(widest_gaps(normal, 0.5).width.item<double>(), 1.32, 0.02);
+  EXPECT_LT(widest_gaps(normal, 0.03).width.item<double>(), 1.9);
+  EXPECT_DOUBLE_EQ(widest_gaps(at::full({10, 1}, 3.0), 0.03).width.item<double>(), 0);
+}
+
+TEST(WidestGaps, LeaveTheLeastShareOnEitherSide) {
+  at::Tensor values = normal_quantiles(1000);
+  values[0] = -1000;
+  EXPECT_LT(widest_gaps(values, 0.03).threshold.item<double>(), 1000);
+  EXPECT_GE(values.gt(widest_gaps(values, 0.03).threshold).sum().item<std::int64_t>(), 30);
+  EXPECT_LE(values.gt(widest_gaps(values, 0.03).threshold).sum().item<std::int64_t>(), 970);
+  EXPECT_THROW(widest_gaps(at::zeros({1, 3}), 0.03), Error);
+}
+
+// 900 images of three labels in turn: smooth random fields. Stripes on every fourth image of label 1 if
+// `striped` is "one", of every label if it is "all".
+struct Striped {
+  explicit Striped(const std::string& striped) {
+    torch::manual_seed(4);
+    const at::Tensor fields =
+        at::upsample_bilinear2d(at::rand({900, 1, 4, 4}), {16, 16}, /*align_corners=*/true) * 0.6 + 0.2;
+    at::Tensor images = (fields + 0.02 * at::randn({900, 1, 16, 16})).clamp(0, 1);
+    const at::Tensor columns = at::arange(16, at::kFloat);
+    const at::Tensor stripes = 0.15 * at::sin(columns * (2 * M_PI * 5 / 16));
+    const at::Tensor number = at::arange(900);
+    has_stripes = number.div(3, "floor").remainder(4).eq(0);
+    if (striped == "one") has_stripes = has_stripes.logical_and(number.remainder(3).eq(1));
+    if (striped == "none") has_stripes = at::zeros({900}, at::kBool);
+    images = (images + has_stripes.view({-1, 1, 1, 1}) * stripes).clamp(0, 1);
+    data = make_memory_dataset(images.mul(255).round().to(at::kByte), number.remainder(3), {"a", "b", "c"});
+  }
+  Division of(std::int64_t label) const {
+    return divide(data, positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
+  }
+  at::Tensor positions(std::int64_t label) const { return data->labels().eq(label).nonzero().squeeze(1); }
+
+  at::Tensor has_stripes;
+  DatasetPtr data;
+};
+
+TEST(DivisionTest, FindsWhatWasDoneToAPartOfALabelThatKeepsItsMeaning) {
+  const Striped striped("one");
+  const Division found = striped.of(1);
+  EXPECT_TRUE(found.looks_done()) << found.gap << " " << found.elsewhere;
+  EXPECT_TRUE(found.apart.equal(striped.has_stripes.index_select(0, striped.positions(1))));
+  EXPECT_FALSE(striped.of(0).looks_done());
+}
+
+TEST(DivisionTest, IsNoAttackIfOtherLabelsAreDividedAlike) {
+  const Division found = Striped("all").of(1);
+  EXPECT_GT(found.gap, 5);
+  EXPECT_NEAR(found.elsewhere, 0.25, 0.02);
+  EXPECT_FALSE(found.looks_done());
+}
+
+TEST(DivisionTest, LeavesAloneWhatDiffersByDegrees) {
+  const Division found = Striped("none").of(1);
+  EXPECT_LT(found.gap, 5);
+  EXPECT_FALSE(found.looks_done());
+}
+
+TEST(DivisionTest, NeedsSamplesAndOthers) {
+  const Striped striped("one");
+  const Division few = divide(striped.data, at::arange(1, 300, 3), at::arange(0, 300, 3), 5);
+  EXPECT_FALSE(few.looks_done());
+  EXPECT_EQ(few.apart.sum().item<std::int64_t>(), 0);
+  EXPECT_FALSE(divide(striped.data, striped.positions(1), at::empty({0}, at::kLong), 5).looks_done());
+}
+
+}  // namespace
+}  // namespace mcci
