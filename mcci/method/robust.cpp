@@ -343,8 +343,8 @@ class RobustMcci : public Defense {
   }
 
   // Labels whose images fall into two groups with a gap between. The group that looks like nothing else is
-  // accused as if it contradicted its label: so it does where the attack keeps the label, and no keyhole can
-  // tell.
+  // accused as if it contradicted its label, and nothing else of that label is: no keyhole can tell where the
+  // attack keeps the label, and what else contradicts it is a mistake.
   void find_divisions(const DatasetPtr& data) {
     divided_ = torch::zeros({data->num_classes()}, torch::kBool);
     const torch::Tensor labels = data->labels();
@@ -358,7 +358,7 @@ class RobustMcci : public Defense {
       gaps << (label == 0 ? "" : ", ") << division.gap << (division.looks_done() ? " (an attack's)" : "");
       if (!division.looks_done()) continue;
       divided_[label] = true;
-      contradiction_.contradicted.index_put_({positions.masked_select(division.apart)}, true);
+      contradiction_.contradicted.index_put_({positions}, division.apart);
     }
     contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
     log_info("the widest gap within each label: " + gaps.str());
