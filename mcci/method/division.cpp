@@ -41,9 +41,17 @@ torch::Tensor spectra(const DatasetPtr& data, const torch::Tensor& positions) {
   return torch::cat(parts);
 }
 
-// The direction that tells the samples of a group from the rest, scaled so that the spread within is one.
+// What tells the samples of a group from the rest: a direction, scaled so that the spread within is one, and
+// the middle between the two.
+struct Discriminant {
+  torch::Tensor direction, middle;  // [k] float64
+
+  // How far on the group's side: z [n,k] -> [n].
+  torch::Tensor operator()(const torch::Tensor& z) const { return (z - middle).matmul(direction); }
+};
+
 // z [n,k] float64, in [n] bool; both groups have members.
-torch::Tensor discriminant(const torch::Tensor& z, const torch::Tensor& in) {
+Discriminant discriminant(const torch::Tensor& z, const torch::Tensor& in) {
   const torch::Tensor first = z.index({in}), second = z.index({in.logical_not()});
   const torch::Tensor mean_first = first.mean(0), mean_second = second.mean(0);
   const torch::Tensor a = first - mean_first, b = second - mean_second;
@@ -51,7 +59,7 @@ torch::Tensor discriminant(const torch::Tensor& z, const torch::Tensor& in) {
   within.diagonal().add_(ridge);
   const torch::Tensor difference = mean_first - mean_second;
   const torch::Tensor direction = at::linalg_solve(within, difference);
-  return direction / direction.dot(difference).clamp_min(1e-12).sqrt();
+  return {direction / direction.dot(difference).clamp_min(1e-12).sqrt(), (mean_first + mean_second) / 2};
 }
 
 // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if a group
@@ -64,13 +72,8 @@ torch::Tensor heard_by_the_other_half(const torch::Tensor& z, const torch::Tenso
     const torch::Tensor taught_in = in.index({teaches});
     const auto members = taught_in.sum().item<std::int64_t>();
     if (members == 0 || members == taught_in.numel()) return {};
-    const torch::Tensor taught = z.index({teaches});
-    const torch::Tensor direction = discriminant(taught, taught_in);
-    // Both halves are measured from the middle between the groups.
-    const torch::Tensor middle =
-        (taught.index({taught_in}).mean(0) + taught.index({taught_in.logical_not()}).mean(0)) / 2;
     score.masked_scatter_(teaches.logical_not(),
-                          (z.index({teaches.logical_not()}) - middle).matmul(direction));
+                          discriminant(z.index({teaches}), taught_in)(z.index({teaches.logical_not()})));
   }
   return score;
 }
@@ -147,10 +150,7 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
     }
     if (gap <= best.gap) continue;
     best.gap = gap;
-    const torch::Tensor direction = discriminant(z, in);
-    const torch::Tensor middle = (z.index({in}).mean(0) + z.index({in.logical_not()}).mean(0)) / 2;
-    const double beyond =
-        (z_others - middle).matmul(direction).gt(0).to(torch::kDouble).mean().item<double>();
+    const double beyond = discriminant(z, in)(z_others).gt(0).to(torch::kDouble).mean().item<double>();
     best.elsewhere = std::min(beyond, 1 - beyond);
     best.apart = beyond <= 0.5 ? in : in.logical_not();
   }

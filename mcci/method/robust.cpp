@@ -33,9 +33,8 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t most_others =
-    3000;  // images of other labels, in which no group of a label is looked for
-constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put to see whether it works
+constexpr std::int64_t most_others = 3000;  // images of other labels to which a label's groups are held
+constexpr std::int64_t most_hosts = 500;    // images onto which a trigger is put to see whether it works
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
 constexpr double of_the_label = 0.1;
