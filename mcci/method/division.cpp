@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/signal/dct.hpp"
 
@@ -29,15 +30,14 @@ constexpr double most_elsewhere = 0.01;
 
 torch::Tensor spectra(const DatasetPtr& data, const torch::Tensor& positions) {
   std::vector<torch::Tensor> parts;
-  for (std::int64_t begin = 0; begin < positions.numel(); begin += batch_images) {
-    const std::int64_t count = std::min(batch_images, positions.numel() - begin);
-    torch::Tensor images = to_unit(data->images(positions.narrow(0, begin, count)));
+  for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
+    torch::Tensor images = batch.images;
     const std::int64_t height = std::min(most_side, images.size(2)),
                        width = std::min(most_side, images.size(3));
     if (height < images.size(2) || width < images.size(3))
       images = at::adaptive_avg_pool2d(images, {height, width});
     parts.push_back(dct2(images).flatten(1));
-  }
+  });
   return torch::cat(parts);
 }
 
