@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 
 namespace mcci {
@@ -18,14 +19,13 @@ struct Moments {
 Moments moments(const DatasetPtr& data, const at::Tensor& positions, const at::Tensor& weight) {
   const at::Tensor share = weight.to(at::kDouble) / weight.to(at::kDouble).sum();
   at::Tensor sum, squares;
-  for (std::int64_t begin = 0; begin < positions.numel(); begin += batch_images) {
-    const std::int64_t count = std::min(batch_images, positions.numel() - begin);
-    const at::Tensor images = to_unit(data->images(positions.narrow(0, begin, count))).to(at::kDouble);
-    const at::Tensor weighted = images * share.narrow(0, begin, count).view({-1, 1, 1, 1});
+  for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
+    const at::Tensor images = batch.images.to(at::kDouble);
+    const at::Tensor weighted = images * share.index_select(0, batch.indices).view({-1, 1, 1, 1});
     const at::Tensor part = weighted.sum(0), part_squares = (weighted * images).sum(0);
     sum = sum.defined() ? sum + part : part;
     squares = squares.defined() ? squares + part_squares : part_squares;
-  }
+  });
   return {sum, (squares - sum * sum).clamp_min(0)};
 }
 
