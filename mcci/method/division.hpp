@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <torch/types.h>
 
@@ -26,17 +27,32 @@ struct Division {
   double gap = 0;        // between the groups, as in Gaps
   double elsewhere = 1;  // share of the images of other labels that fall into that group
 
-  // An attack is done to an image or not, and it is done nowhere else; what natural images of a class differ
-  // in, they differ in by degrees, and other classes differ in it too.
-  bool looks_done() const;
+  // An attack is done to an image or not; what natural images of a class differ in, they differ in by
+  // degrees.
+  bool is_wide() const;
+  // An attack on one label is done nowhere else.
+  bool is_unique() const;
 };
 
-// Looks for the direction in which the spectra of the samples fall apart most: from each of the coefficients
-// with the widest gaps, by linear discriminants, each learned from one half of the samples (drawn by the
-// seed) and applied to the other, until the groups no longer change. Images are seen at 64 pixels a side at
-// most. `of_label` [n] int64 and `others` [m] int64: positions in the data set. Fewer than 200 samples, or no
-// others, are not divided.
+// Looks for the direction in which the samples fall apart most, in their spectra or their pixels: from each
+// of the coefficients or pixels with the widest gaps, by linear discriminants, each learned from one half of
+// the samples (drawn by the seed) and applied to the other, until the groups no longer change. Images are
+// seen at 64 pixels a side at most. `of_label` [n] int64 and `others` [m] int64: positions in the data set.
+// Fewer than 200 samples, or no others, are not divided.
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
                 std::uint64_t seed);
+
+// The labels within which an attack has set a group apart.
+struct Divisions {
+  torch::Tensor attacked;    // [C] bool
+  torch::Tensor apart;       // [N] bool: the samples of the groups set apart
+  std::vector<double> gaps;  // of each label, attacked or not
+};
+
+// Divides the samples of each label. A group with a wide gap is an attack's if it is unique; where several
+// labels have such groups (all-to-all), if the groups, taken together, mean another class than their label:
+// mostly, and twice as often as the rest of these labels. meaning [N] int64: the class that each sample
+// means, by what does not see the attack.
+Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed);
 
 }  // namespace mcci

@@ -33,8 +33,7 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t most_others = 3000;  // images of other labels to which a label's groups are held
-constexpr std::int64_t most_hosts = 500;    // images onto which a trigger is put to see whether it works
+constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put to see whether it works
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
 constexpr double of_the_label = 0.1;
@@ -337,29 +336,25 @@ class RobustMcci : public Defense {
     contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
-    find_divisions(data);
+    heed_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
 
-  // Labels whose images fall into two groups with a gap between. The group that looks like nothing else is
-  // accused as if it contradicted its label, and nothing else of that label is: no keyhole can tell where the
-  // attack keeps the label, and what else contradicts it is a mistake.
-  void find_divisions(const DatasetPtr& data) {
-    divided_ = torch::zeros({data->num_classes()}, torch::kBool);
-    const torch::Tensor labels = data->labels();
+  // A group that an attack has set apart within a label is accused as if it contradicted the label, and
+  // nothing else of that label is: no keyhole can tell where the attack keeps the label, and what else
+  // contradicts it is a mistake.
+  void heed_divisions(const DatasetPtr& data) {
+    const Divisions found = find_divisions(data, contradiction_.meaning, problem_.seed);
+    divided_ = found.attacked;
+    contradiction_.contradicted =
+        torch::where(divided_.index_select(0, data->labels()), found.apart, contradiction_.contradicted);
+    contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
     std::ostringstream gaps;
     gaps << std::fixed << std::setprecision(1);
-    for (std::int64_t label = 0; label < data->num_classes(); ++label) {
-      const torch::Tensor of_label = labels.eq(label);
-      const torch::Tensor positions = of_label.nonzero().squeeze(1);
-      const Division division =
-          divide(data, positions, some_of(of_label.logical_not(), most_others), problem_.seed);
-      gaps << (label == 0 ? "" : ", ") << division.gap << (division.looks_done() ? " (an attack's)" : "");
-      if (!division.looks_done()) continue;
-      divided_[label] = true;
-      contradiction_.contradicted.index_put_({positions}, division.apart);
+    for (std::size_t label = 0; label < found.gaps.size(); ++label) {
+      gaps << (label == 0 ? "" : ", ") << found.gaps[label]
+           << (divided_[static_cast<std::int64_t>(label)].item<bool>() ? " (an attack's)" : "");
     }
-    contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
     log_info("the widest gap within each label: " + gaps.str());
   }
 
@@ -590,7 +585,7 @@ class RobustMcci : public Defense {
   RobustModel model_{nullptr};
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
-  torch::Tensor divided_;        // [C] bool: do the images of a label fall into two groups?
+  torch::Tensor divided_;        // [C] bool: labels within which an attack has set a group apart
   torch::Tensor examples_;       // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it

@@ -77,30 +77,52 @@ struct Striped {
 TEST(DivisionTest, FindsWhatWasDoneToAPartOfALabelThatKeepsItsMeaning) {
   const Striped striped("one");
   const Division found = striped.of(1);
-  EXPECT_TRUE(found.looks_done()) << found.gap << " " << found.elsewhere;
+  EXPECT_TRUE(found.is_wide() && found.is_unique()) << found.gap << " " << found.elsewhere;
   EXPECT_TRUE(found.apart.equal(striped.has_stripes.index_select(0, striped.positions(1))));
-  EXPECT_FALSE(striped.of(0).looks_done());
+  EXPECT_FALSE(striped.of(0).is_wide());
 }
 
-TEST(DivisionTest, IsNoAttackIfOtherLabelsAreDividedAlike) {
+TEST(DivisionTest, IsNotUniqueIfOtherLabelsAreDividedAlike) {
   const Division found = Striped("all").of(1);
-  EXPECT_GT(found.gap, 5);
+  EXPECT_TRUE(found.is_wide()) << found.gap;
   EXPECT_NEAR(found.elsewhere, 0.25, 0.02);
-  EXPECT_FALSE(found.looks_done());
+  EXPECT_FALSE(found.is_unique());
+}
+
+TEST(DivisionTest, FindsAPatch) {
+  const Striped plain("none");
+  at::Tensor images = plain.data->images(at::arange(900)).clone();
+  images.narrow(2, 12, 4).fill_(0);
+  const at::Tensor patched = at::arange(900).remainder(6).eq(4);  // half of label 1
+  images.narrow(2, 13, 2).narrow(3, 13, 2).masked_fill_(patched.view({-1, 1, 1, 1}), 255);
+  const DatasetPtr data = make_memory_dataset(images, plain.data->labels(), plain.data->classes());
+  const Divisions found = find_divisions(data, data->labels(), 5);
+  EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
+  EXPECT_TRUE(found.apart.equal(patched));
+}
+
+TEST(DivisionTest, AsksForTheMeaningOfWhatSeveralLabelsHave) {
+  const Striped striped("all");
+  const at::Tensor labels = striped.data->labels();
+  EXPECT_FALSE(find_divisions(striped.data, labels, 5).attacked.any().item<bool>());
+  const at::Tensor next = (labels + 1).remainder(3);
+  EXPECT_FALSE(find_divisions(striped.data, next, 5).attacked.any().item<bool>());  // as the rest does
+  const Divisions found = find_divisions(striped.data, at::where(striped.has_stripes, next, labels), 5);
+  EXPECT_TRUE(found.attacked.all().item<bool>());
+  EXPECT_TRUE(found.apart.equal(striped.has_stripes));
 }
 
 TEST(DivisionTest, LeavesAloneWhatDiffersByDegrees) {
   const Division found = Striped("none").of(1);
-  EXPECT_LT(found.gap, 5);
-  EXPECT_FALSE(found.looks_done());
+  EXPECT_FALSE(found.is_wide()) << found.gap;
 }
 
 TEST(DivisionTest, NeedsSamplesAndOthers) {
   const Striped striped("one");
   const Division few = divide(striped.data, at::arange(1, 300, 3), at::arange(0, 300, 3), 5);
-  EXPECT_FALSE(few.looks_done());
+  EXPECT_FALSE(few.is_wide());
   EXPECT_EQ(few.apart.sum().item<std::int64_t>(), 0);
-  EXPECT_FALSE(divide(striped.data, striped.positions(1), at::empty({0}, at::kLong), 5).looks_done());
+  EXPECT_FALSE(divide(striped.data, striped.positions(1), at::empty({0}, at::kLong), 5).is_wide());
 }
 
 }  // namespace
