@@ -52,7 +52,7 @@ class Abl : public BackboneDefense {
                    {"isolation-loss", "flooding"},
                    {"isolation-level", 0.5},
                    {"isolation-share", 0.01},
-                   {"unlearning-epochs", 5},
+                   {"unlearning-epochs", 2},
                    {"unlearning-lr", 5e-4},
                    {"cutout", 0}});
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},

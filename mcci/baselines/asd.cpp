@@ -63,7 +63,7 @@ class Asd : public SemiSupervisedDefense {
                    {"schedule", "constant"},
                    {"epoch-images", 16000},
                    {"grow-every", 1},
-                   {"grow-by", 30}});
+                   {"grow-by", 10}});
       fast.update(own);
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},
                                        {"fast", "its three parts within minutes", fast}});

@@ -47,7 +47,7 @@ class Dbd : public SemiSupervisedDefense {
                    {"weight-decay", 0.0},
                    {"self-supervised-epochs", 8},
                    {"self-supervised-lr", 0.2},
-                   {"head-epochs", 1},
+                   {"head-epochs", 3},
                    {"epoch-images", 30000}});
       fast.update(own);
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},

@@ -56,7 +56,7 @@ class Dst : public BackboneDefense {
       Json fast = recipes().at("fast");
       fast.update({{"epochs", 8},
                    {"lr", 0.2},
-                   {"probe-epochs", 1},
+                   {"probe-epochs", 2},
                    {"separation-epochs", 1},
                    {"probe-lr", 0.01},
                    {"head-epochs", 2},

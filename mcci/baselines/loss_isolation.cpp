@@ -21,13 +21,13 @@ class LossIsolation : public FilterDefense {
                     {"isolation-level", 0.5},
                     {"isolation-share", 0.1}});
       Json fast = recipes().at("fast");
-      fast.update({{"isolation-epochs", 1},
+      fast.update({{"isolation-epochs", 3},
                    {"isolation-lr", 0.05},
                    {"isolation-loss", "flooding"},
                    {"isolation-level", 0.5},
                    {"isolation-share", 0.1}});
       return Registry<Json>("preset", {{"paper", "ABL's isolation, ten times its share", paper},
-                                       {"fast", "the short recipe, one epoch before it", fast}});
+                                       {"fast", "the short recipe, three epochs before it", fast}});
     }();
     return table;
   }

@@ -57,14 +57,14 @@ class Nab : public StampingDefense {
                     {"self-supervised-lr", 0.4}};
       paper.update(own);
       Json fast = recipes().at("fast");
-      fast.update({{"isolation-epochs", 1},
-                   {"isolation-lr", 0.05},
+      fast.update({{"isolation-epochs", 3},
+                   {"isolation-lr", 0.02},
                    {"verifier-epochs", 20},
                    {"self-supervised-epochs", 4},
                    {"self-supervised-lr", 0.2}});
       fast.update(own);
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},
-                                       {"fast", "the short recipe, one epoch before it", fast}});
+                                       {"fast", "the short recipe, three epochs before it", fast}});
     }();
     return table;
   }

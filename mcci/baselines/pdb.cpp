@@ -34,6 +34,7 @@ class Pdb : public StampingDefense {
       paper.update(own);
       Json fast = recipes().at("fast");
       fast.update(own);
+      fast["repeats"] = 10;
       return Registry<Json>("preset",
                             {{"paper", "the authors' program", paper}, {"fast", "the short recipe", fast}});
     }();
