@@ -23,6 +23,11 @@ constexpr std::int64_t patience = 5;
 // An independent copy whose gradient can be asked for.
 at::Tensor leaf(const at::Tensor& values) { return values.detach().clone().set_requires_grad(true); }
 
+// [B,C,H,W] -> [B,1,1,1], above zero.
+at::Tensor lengths(const at::Tensor& images) {
+  return images.square().sum({1, 2, 3}, /*keepdim=*/true).sqrt().clamp_min(1e-12);
+}
+
 std::int64_t prediction(const Classifier& model, const at::Tensor& image) {
   const at::NoGradGuard no_grad;
   return model(image).argmax(1).item<std::int64_t>();
@@ -37,14 +42,19 @@ Classifier classifier_of(const std::shared_ptr<Backbone>& model) {
 }
 
 at::Tensor projected_gradient(const Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                              double eps, double alpha, std::int64_t steps) {
-  const at::Tensor low = (images - eps).clamp_min(0);
-  const at::Tensor high = (images + eps).clamp_max(1);
+                              const ProjectedGradientOptions& options) {
   at::Tensor adversarial = images;
-  for (std::int64_t step = 0; step < steps; ++step) {
+  for (std::int64_t step = 0; step < options.steps; ++step) {
     const at::Tensor x = leaf(adversarial);
     at::cross_entropy_loss(model(x), labels, {}, at::Reduction::Sum).backward();
-    adversarial = at::max(at::min(x.detach() + alpha * x.grad().sign(), high), low);
+    at::Tensor change = x.detach() - images;
+    if (options.norm == Norm::linf) {
+      change = (change + options.alpha * x.grad().sign()).clamp(-options.eps, options.eps);
+    } else {
+      change = change + options.alpha * x.grad() / lengths(x.grad());
+      change = change * (options.eps / lengths(change)).clamp_max(1);
+    }
+    adversarial = (images + change).clamp(0, 1);
   }
   return adversarial;
 }

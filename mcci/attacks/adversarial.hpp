@@ -20,11 +20,22 @@ using Classifier = std::function<at::Tensor(const at::Tensor& images)>;
 // `model` is on the device of attack_compute(), in evaluation mode: see surrogate().
 Classifier classifier_of(const std::shared_ptr<Backbone>& model);
 
+// In which a perturbation is small: its largest value, or its length.
+enum class Norm { linf, l2 };
+
+struct ProjectedGradientOptions {
+  Norm norm = Norm::linf;
+  double eps = 8.0 / 255;    // largest norm of the perturbation
+  double alpha = 1.5 / 255;  // norm of a step
+  std::int64_t steps = 100;
+};
+
 // Projected gradient descent (Madry et al., 2018) from the images themselves, untargeted: `steps` times
-// x += alpha sign(gradient of the cross entropy of `labels`), projected into the L-inf ball of radius eps
-// around `images` and into [0,1]. images [B,C,H,W] float32, labels [B] int64 -> [B,C,H,W] float32.
+// x += alpha times the direction of norm 1 in which the cross entropy of `labels` grows fastest (the sign of
+// its gradient, or the gradient over its length), projected into the ball of radius eps around `images` and
+// into [0,1]. images [B,C,H,W] float32, labels [B] int64 -> [B,C,H,W] float32.
 at::Tensor projected_gradient(const Classifier& model, const at::Tensor& images, const at::Tensor& labels,
-                              double eps, double alpha, std::int64_t steps);
+                              const ProjectedGradientOptions& options);
 
 // A map of perturbations [1,C,H,W] float32, e.g. into a subspace.
 using PerturbationMap = std::function<at::Tensor(const at::Tensor& perturbation)>;

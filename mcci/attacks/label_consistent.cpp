@@ -45,11 +45,17 @@ class LabelConsistent : public Attack {
  public:
   void declare(OptionSet& set) override {
     target_.declare_class(set);
-    set.add("eps", eps_, "largest change of a pixel while crafting, in grey levels", {0, 127});
-    set.add("alpha", alpha_, "change of a pixel in one step of crafting, in grey levels", {0, 255});
+    set.add("norm", norm_,
+            "of the changes in crafting: the largest of all pixels (linf) or their length (l2)",
+            {"linf", "l2"});
+    set.add("eps", eps_, "largest norm of the changes, in grey levels", {0.0, 1e6});
+    set.add("alpha", alpha_, "norm of the change in one step of crafting, in grey levels", {0.0, 1e6});
     set.add("steps", steps_, "of crafting", {0, 100000});
     set.add("amplitude", amplitude_, "of the trigger, in grey levels", {0, 255});
     surrogate_.declare(set);
+    set.add("surrogate-eps", surrogate_.eps,
+            "largest change of a pixel that the surrogate is trained to withstand, in grey levels; 0: none",
+            {0, 127});
   }
 
   const Registry<Json>& presets() const override {
@@ -57,7 +63,15 @@ class LabelConsistent : public Attack {
         "preset of label-consistent",
         {{"backdoorbench", "eps 8, alpha 1.5, 100 steps, the rate of the whole set", Json::object()},
          {"paper", "the same with the rate of the target class (rate 0.3, rate-of target_class)",
-          Json::object()}});
+          Json::object()},
+         {"turner",
+          "as first published: changes of length 1200 against an adversarially trained surrogate",
+          {{"norm", "l2"},
+           {"eps", 1200.0},
+           {"alpha", 80.0},
+           {"steps", 40},
+           {"surrogate-eps", 8},
+           {"surrogate-epochs", 6}}}});
     return presets;
   }
 
@@ -77,6 +91,7 @@ class LabelConsistent : public Attack {
     if (poisoned.empty()) return;
     Json recipe = surrogate_.to_json();
     recipe["seed"] = context.plan.seed;
+    recipe["norm"] = norm_;
     recipe["eps"] = eps_;
     recipe["alpha"] = alpha_;
     recipe["steps"] = steps_;
@@ -102,7 +117,7 @@ class LabelConsistent : public Attack {
   }
 
  private:
-  // [P,C,H,W] int8, in grey levels.
+  // [P,C,H,W] int16, in grey levels.
   at::Tensor craft(const PrepareContext& context, const at::Tensor& indices) const {
     const Classifier model = classifier_of(surrogate(surrogate_, context));
     const Dataset& data = *context.train;
@@ -114,14 +129,14 @@ class LabelConsistent : public Attack {
       const at::Tensor images = to_unit(data.images(batch));
       const at::Tensor adversarial =
           projected_gradient(model, images, data.labels().index_select(0, batch),
-                             static_cast<double>(eps_) / 255, alpha_ / 255, steps_);
-      changes.push_back(((adversarial - images) * 255).round().to(at::kChar));
+                             {norm_ == "l2" ? Norm::l2 : Norm::linf, eps_ / 255, alpha_ / 255, steps_});
+      changes.push_back(((adversarial - images) * 255).round().to(at::kShort));
       progress.advance(batch.numel());
     }
     return at::cat(changes);
   }
 
-  // [B,C,H,W] int8.
+  // [B,C,H,W] int16.
   at::Tensor changes_of(const at::Tensor& images, const at::Tensor& indices) const {
     at::Tensor rows = at::empty_like(indices);
     for (std::int64_t i = 0; i < indices.numel(); ++i) {
@@ -139,12 +154,13 @@ class LabelConsistent : public Attack {
   }
 
   TargetOptions target_;
-  std::int64_t eps_ = 8;
+  std::string norm_ = "linf";
+  double eps_ = 8;
   double alpha_ = 1.5;
   std::int64_t steps_ = 100;
   std::int64_t amplitude_ = 255;
   SurrogateOptions surrogate_;
-  at::Tensor changes_;                                  // [P,C,H,W] int8, in grey levels
+  at::Tensor changes_;                                  // [P,C,H,W] int16, in grey levels
   std::unordered_map<std::int64_t, std::int64_t> row_;  // of changes_, by the sample's index
 };
 

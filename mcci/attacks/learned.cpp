@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "mcci/baselines/plain.hpp"
 #include "mcci/core/error.hpp"
@@ -47,6 +48,33 @@ void keep(const fs::path& file, const TensorList& tensors) {
   }
   save_safetensors(file, tensors);
 }
+
+// Adversarial training with one step of the signed gradient from a random start (Wong, Rice, Kolter: Fast is
+// better than free, 2020): another learner, on images that are changed to mislead it.
+class AdversarialTraining : public Learner {
+ public:
+  // eps: largest change of a pixel, images being in [0,1].
+  AdversarialTraining(Learner& learner, double eps) : learner_(learner), eps_(eps) {}
+
+  torch::nn::Module& module() override { return learner_.module(); }
+  std::vector<Phase> phases(const TrainOptions& options) override { return learner_.phases(options); }
+
+  StepOutput loss(std::size_t phase, const Batch& batch) override {
+    constexpr double step = 1.25;  // of eps, as published
+    Batch changed = batch;
+    const at::Tensor start = batch.images + eps_ * (2 * at::rand_like(batch.images) - 1);
+    changed.images = start.clamp(0, 1).detach().set_requires_grad(true);
+    const at::Tensor gradient =
+        torch::autograd::grad({learner_.loss(phase, changed).loss}, {changed.images})[0];
+    const at::Tensor moved = changed.images.detach() + step * eps_ * gradient.sign();
+    changed.images = at::max(at::min(moved, batch.images + eps_), batch.images - eps_).clamp(0, 1);
+    return learner_.loss(phase, changed);
+  }
+
+ private:
+  Learner& learner_;
+  double eps_;
+};
 
 }  // namespace
 
@@ -129,6 +157,7 @@ Json SurrogateOptions::to_json() const {
   return {{"surrogate", backbone},
           {"surrogate-width", width},
           {"surrogate-epochs", epochs},
+          {"surrogate-eps", eps},
           {"surrogate-recipe", recipes().at("fast")}};
 }
 
@@ -158,7 +187,12 @@ std::shared_ptr<Backbone> surrogate(const SurrogateOptions& options, const Prepa
   recipe["seed"] = problem.seed;
   recipe["training"] = set.to_json();
   const TensorList weights = cached(data, "surrogate", recipe, [&] {
-    train_attacker(*plain, context, training, "surrogate");
+    if (options.eps > 0) {
+      AdversarialTraining robust(*plain, static_cast<double>(options.eps) / 255);
+      train_attacker(robust, context, training, "surrogate, adversarially");
+    } else {
+      train_attacker(*plain, context, training, "surrogate");
+    }
     return module_state(plain->module());
   });
   load_module_state(plain->module(), weights, "surrogate");

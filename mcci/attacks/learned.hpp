@@ -42,11 +42,14 @@ BackboneConfig attacker_network(const std::string& name, std::int64_t width, con
 
 // A clean classifier that the attacker has trained for himself: what a label-consistent, low-frequency or
 // Trojan trigger is optimised against. The recipe `fast` of train/recipes.hpp on the whole clean set, plain
-// cross entropy.
+// cross entropy; with `eps`, of adversarial images.
 struct SurrogateOptions {
   std::string backbone = "resnet8";
   std::int64_t width = 16;
   std::int64_t epochs = 4;
+  // Largest change of a pixel in training, in grey levels; 0: none. What fools a network that was trained on
+  // changed images looks like another class, where else it is noise (Madry et al., 2018).
+  std::int64_t eps = 0;
   void declare(OptionSet& set);  // surrogate, surrogate-width, surrogate-epochs
   Json to_json() const;          // for a recipe
 };

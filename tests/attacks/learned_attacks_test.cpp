@@ -215,6 +215,36 @@ TEST(Surrogate, NeedsACleanSet) {
                [] { surrogate(quick_surrogate(), without_train(context_of(colours()))); });
 }
 
+// 400 images of two classes. A square is bright or dark by 40 grey levels as the class says, with nine images
+// in ten; a chequered ground is so by 3 grey levels, under noise of 8, with all. Only the ground tells all
+// images apart, and only the square withstands changes of 8 (Tsipras et al., 2019).
+DatasetPtr robust_or_accurate() {
+  torch::manual_seed(6);
+  const at::Tensor labels = at::arange(400).remainder(2);
+  const at::Tensor sign = (2 * labels - 1).to(at::kFloat).view({-1, 1, 1, 1});
+  const at::Tensor row = at::arange(16).view({16, 1}), col = at::arange(16);
+  const at::Tensor chequered = (2 * (row + col).remainder(2) - 1).to(at::kFloat);
+  at::Tensor images = 128 + 8 * at::randn({400, 1, 16, 16}) + 3 * sign * chequered;
+  const at::Tensor misled = at::arange(400).remainder(20).ge(18).view({-1, 1, 1, 1});
+  images.narrow(2, 5, 6).narrow(3, 5, 6).add_(40 * at::where(misled, -sign, sign));
+  return make_memory_dataset(images.round().clamp(0, 255).to(at::kByte), labels, {"a", "b"});
+}
+
+TEST(Surrogate, WithstandsTheChangesThatItIsTrainedOn) {
+  const DatasetPtr data = robust_or_accurate();
+  const auto right_after_changes = [&](std::int64_t trained_on) {
+    SurrogateOptions options = quick_surrogate();
+    options.epochs = 15;
+    options.eps = trained_on;
+    const Classifier model = classifier_of(surrogate(options, context_of(data)));
+    const at::Tensor changed = projected_gradient(model, to_unit(all_images(data)), data->labels(),
+                                                  {Norm::linf, 8.0 / 255, 2.0 / 255, 10});
+    return model(changed).argmax(1).eq(data->labels()).sum().item<int>();
+  };
+  EXPECT_LT(right_after_changes(0), 200);
+  EXPECT_GE(right_after_changes(8), 320);
+}
+
 // ---- Perturbations
 
 TEST(ProjectedGradient, ClimbsToTheCornerOfTheBallOnALinearModel) {
@@ -223,13 +253,27 @@ TEST(ProjectedGradient, ClimbsToTheCornerOfTheBallOnALinearModel) {
   const at::Tensor image = at::tensor({0.5F, 0.5F, 0.5F, 0.995F}).view({1, 1, 2, 2});
   const at::Tensor label = ints({0});
   const auto expect_pixels = [&](std::int64_t steps, const std::vector<float>& pixels) {
-    const at::Tensor found = projected_gradient(model, image, label, 0.03, 0.02, steps);
+    const at::Tensor found = projected_gradient(model, image, label, {Norm::linf, 0.03, 0.02, steps});
     EXPECT_TRUE(found.allclose(at::tensor(pixels).view({1, 1, 2, 2}), 0, 1e-6)) << found;
   };
   expect_pixels(0, {0.5F, 0.5F, 0.5F, 0.995F});
   expect_pixels(1, {0.48F, 0.52F, 0.5F, 1.F});
   expect_pixels(2, {0.47F, 0.53F, 0.5F, 1.F});
   expect_pixels(9, {0.47F, 0.53F, 0.5F, 1.F});
+}
+
+TEST(ProjectedGradient, ClimbsAlongTheGradientToTheSphereOnALinearModel) {
+  // The gradient points along w1 - w0 = (0, 3, 0, -4), of length 5, whatever the loss.
+  const Classifier model = linear(at::tensor({0.F, 0.F, 0.F, 4.F, 0.F, 3.F, 0.F, 0.F}).view({2, 4}));
+  const at::Tensor image = at::tensor({0.5F, 0.5F, 0.5F, 0.01F}).view({1, 1, 2, 2});
+  const auto expect_pixels = [&](std::int64_t steps, const std::vector<float>& pixels) {
+    const at::Tensor found = projected_gradient(model, image, ints({0}), {Norm::l2, 0.12, 0.1, steps});
+    EXPECT_TRUE(found.allclose(at::tensor(pixels).view({1, 1, 2, 2}), 0, 1e-6)) << found;
+  };
+  expect_pixels(0, {0.5F, 0.5F, 0.5F, 0.01F});
+  expect_pixels(1, {0.5F, 0.56F, 0.5F, 0.F});  // 0.06 up; 0.08 down is cut at black
+  // (0.12, -0.09) is 0.15 long, and brought back to 0.12.
+  expect_pixels(2, {0.5F, 0.596F, 0.5F, 0.F});
 }
 
 TEST(DeepFool, TakesTheShortestWayOverAHyperplane) {
