@@ -1,6 +1,7 @@
 #include "mcci/method/division.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -35,16 +36,36 @@ constexpr std::int64_t most_others = 3000;  // images of other labels to which a
 constexpr double least_otherwise = 0.5;
 constexpr double times_otherwise = 2;
 
-// [n,C,h,w] float32 in [0,1].
-torch::Tensor small_images(const DatasetPtr& data, const torch::Tensor& positions) {
-  std::vector<torch::Tensor> parts;
+// In what an attack may set images apart: which frequencies they have, what they show where, and which
+// levels their pixels take.
+constexpr std::size_t views = 3;
+using Measurements = std::array<torch::Tensor, views>;  // [n, D] float32 each
+
+// How many pixels of each channel have each of 256 levels: images [n,C,H,W] in [0,1] -> [n, 256 C]. The root
+// of the share, whose spread depends little on the share itself.
+torch::Tensor levels(const torch::Tensor& images) {
+  const std::int64_t count = images.size(0), channels = images.size(1);
+  const torch::Tensor channel = torch::arange(channels).view({1, channels, 1});
+  const torch::Tensor level = (images.flatten(2) * 255).round().to(torch::kLong) + 256 * channel;
+  const torch::Tensor pixels =
+      torch::zeros({count, 256 * channels})
+          .scatter_add_(1, level.flatten(1), torch::ones({1}).expand({count, level[0].numel()}));
+  return (pixels / static_cast<double>(level.size(2))).sqrt();
+}
+
+Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions) {
+  std::array<std::vector<torch::Tensor>, views> parts;
   for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
-    const std::int64_t height = std::min(most_side, batch.images.size(2)),
-                       width = std::min(most_side, batch.images.size(3));
-    const bool fits = height == batch.images.size(2) && width == batch.images.size(3);
-    parts.push_back(fits ? batch.images : at::adaptive_avg_pool2d(batch.images, {height, width}));
+    torch::Tensor images = batch.images;
+    parts[2].push_back(levels(images));
+    const std::int64_t height = std::min(most_side, images.size(2)),
+                       width = std::min(most_side, images.size(3));
+    if (height < images.size(2) || width < images.size(3))
+      images = at::adaptive_avg_pool2d(images, {height, width});
+    parts[0].push_back(dct2(images).flatten(1));
+    parts[1].push_back(images.flatten(1));
   });
-  return torch::cat(parts);
+  return {torch::cat(parts[0]), torch::cat(parts[1]), torch::cat(parts[2])};
 }
 
 // What tells the samples of a group from the rest: a direction, scaled so that the spread within is one, and
@@ -164,9 +185,9 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
   best.apart = torch::zeros({n}, torch::kBool);
   if (n < least_samples || others.numel() == 0) return best;
   const torch::Tensor order = epoch_order(n, seed, 0);
-  const torch::Tensor own = small_images(data, of_label), foreign = small_images(data, others);
-  for (const auto& [measured, of_others] : {std::pair(dct2(own), dct2(foreign)), std::pair(own, foreign)}) {
-    Division found = divide(measured.flatten(1), of_others.flatten(1), order);
+  const Measurements own = measurements(data, of_label), foreign = measurements(data, others);
+  for (std::size_t view = 0; view < views; ++view) {
+    Division found = divide(own[view], foreign[view], order);
     if (found.gap > best.gap) best = std::move(found);
   }
   return best;

@@ -34,10 +34,11 @@ struct Division {
   bool is_unique() const;
 };
 
-// Looks for the direction in which the samples fall apart most, in their spectra or their pixels: from each
-// of the coefficients or pixels with the widest gaps, by linear discriminants, each learned from one half of
-// the samples (drawn by the seed) and applied to the other, until the groups no longer change. Images are
-// seen at 64 pixels a side at most. `of_label` [n] int64 and `others` [m] int64: positions in the data set.
+// Looks for the direction in which the samples fall apart most, in their spectra, their pixels, or the levels
+// that their pixels take: from each of the coefficients, pixels or levels with the widest gaps, by linear
+// discriminants, each learned from one half of the samples (drawn by the seed) and applied to the other,
+// until the groups no longer change. Spectra and pixels are those of the image at 64 pixels a side at most.
+// `of_label` [n] int64 and `others` [m] int64: positions in the data set.
 // Fewer than 200 samples, or no others, are not divided.
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
                 std::uint64_t seed);

@@ -352,8 +352,11 @@ class RobustMcci : public Defense {
     std::ostringstream gaps;
     gaps << std::fixed << std::setprecision(1);
     for (std::size_t label = 0; label < found.gaps.size(); ++label) {
-      gaps << (label == 0 ? "" : ", ") << found.gaps[label]
-           << (divided_[static_cast<std::int64_t>(label)].item<bool>() ? " (an attack's)" : "");
+      const auto index = static_cast<std::int64_t>(label);
+      gaps << (label == 0 ? "" : ", ") << found.gaps[label];
+      if (!divided_[index].item<bool>()) continue;
+      gaps << " (an attack's, "
+           << found.apart.logical_and(data->labels().eq(index)).sum().item<std::int64_t>() << " images)";
     }
     log_info("the widest gap within each label: " + gaps.str());
   }

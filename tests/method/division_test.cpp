@@ -101,6 +101,19 @@ TEST(DivisionTest, FindsAPatch) {
   EXPECT_TRUE(found.apart.equal(patched));
 }
 
+TEST(DivisionTest, FindsFewerGreyLevels) {
+  torch::manual_seed(7);
+  const at::Tensor images = at::randint(256, {900, 1, 16, 16}).to(at::kByte);
+  const at::Tensor quantised = at::arange(900).remainder(6).eq(4);  // half of label 1
+  const at::Tensor eighth =
+      (images.to(at::kFloat) * (7.0 / 255)).round().mul(255.0 / 7).round().to(at::kByte);
+  const DatasetPtr data = make_memory_dataset(at::where(quantised.view({-1, 1, 1, 1}), eighth, images),
+                                              at::arange(900).remainder(3), {"a", "b", "c"});
+  const Divisions found = find_divisions(data, data->labels(), 5);
+  EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
+  EXPECT_TRUE(found.apart.equal(quantised));
+}
+
 TEST(DivisionTest, AsksForTheMeaningOfWhatSeveralLabelsHave) {
   const Striped striped("all");
   const at::Tensor labels = striped.data->labels();
