@@ -12,6 +12,7 @@
 #include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/signal/dct.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -204,10 +205,7 @@ Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, s
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
     const torch::Tensor of_label = labels.eq(label).nonzero().squeeze(1);
-    torch::Tensor others = labels.ne(label).nonzero().squeeze(1);
-    others = others.index_select(0, epoch_order(others.numel(), seed, 0))
-                 .narrow(0, 0, std::min(most_others, others.numel()));
-    const Division division = divide(data, of_label, others, seed);
+    const Division division = divide(data, of_label, some_of(labels.ne(label), most_others, seed), seed);
     found.gaps.push_back(division.gap);
     if (!division.is_wide()) continue;
     found.attacked[label] = true;

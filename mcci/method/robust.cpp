@@ -444,16 +444,16 @@ class RobustMcci : public Defense {
         divided_[label].item<bool>() ? contradiction_.confirmed : of_other_labels(data, label);
     const torch::Tensor weight = meanings_of(marked) / meanings_of(others).clamp_min(1);
     const torch::Tensor comparable = weight.index_select(0, contradiction_.meaning).gt(0);
-    const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples);
+    const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples, problem_.seed);
     if (controls.numel() == 0) return {};
-    return estimate_trigger(data, some_of(marked, most_examples), controls,
+    return estimate_trigger(data, some_of(marked, most_examples, problem_.seed), controls,
                             weight.index_select(0, contradiction_.meaning.index_select(0, controls)));
   }
 
   // The share of images of other labels that bear the mark of this one once its trigger is put onto them. A
   // do-operation: what merely is difficult does not make others so.
   double followed(const DatasetPtr& data, std::int64_t label, const Trigger& trigger) {
-    const torch::Tensor hosts = some_of(of_other_labels(data, label), most_hosts);
+    const torch::Tensor hosts = some_of(of_other_labels(data, label), most_hosts, problem_.seed);
     const torch::Tensor images = put_on(trigger, to_unit(data->images(hosts)), torch::ones({1}));
     const torch::Tensor evidence = model_->evidence(place(images, problem_.compute)).select(1, label);
     return evidence.gt(sure).to(torch::kDouble).mean().item<double>();
@@ -486,10 +486,11 @@ class RobustMcci : public Defense {
   void accuse(const torch::Tensor& accused, const torch::Tensor& others, const DatasetPtr& data) {
     const std::int64_t classes = data->num_classes();
     accused_ = accused.to(problem_.compute.device, torch::kFloat);
-    const torch::Tensor guilty = some_of(accused, most_examples);
-    const torch::Tensor innocent = some_of(
-        others.logical_and(accused.logical_not()),
-        guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 2 * guilty.numel())));
+    const torch::Tensor guilty = some_of(accused, most_examples, problem_.seed);
+    const torch::Tensor innocent =
+        some_of(others.logical_and(accused.logical_not()),
+                guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 2 * guilty.numel())),
+                problem_.seed);
     examples_ = torch::cat({guilty, innocent});
     torch::Tensor counts = torch::zeros({classes, classes});
     counts.index_put_(
@@ -500,13 +501,6 @@ class RobustMcci : public Defense {
     controls_ =
         (((1 - of_the_label) * counts + of_the_label * torch::diag(counts.sum(0))) / of_each.unsqueeze(1))
             .to(problem_.compute.device);
-  }
-
-  // Positions of at most `count` of the chosen samples, drawn by the seed. chosen [N] bool.
-  torch::Tensor some_of(const torch::Tensor& chosen, std::int64_t count) const {
-    const torch::Tensor all = chosen.nonzero().squeeze(1);
-    return all.index_select(0, epoch_order(all.numel(), problem_.seed, 0))
-        .narrow(0, 0, std::min(count, all.numel()));
   }
 
   // The evidence on every training sample, by the witness that did not learn from it, and what attacked and

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -21,6 +23,12 @@ at::Tensor of_every_sample(const DatasetPtr& data, const Compute& compute, Evalu
   for_each_batch(data, batch_images,
                  [&](const Batch& batch) { parts.push_back(evaluate(place(batch.images, compute)).cpu()); });
   return at::cat(parts);
+}
+
+// Positions of at most `count` of the chosen samples, drawn by the seed. chosen [N] bool -> [M] int64.
+inline at::Tensor some_of(const at::Tensor& chosen, std::int64_t count, std::uint64_t seed) {
+  const at::Tensor all = chosen.nonzero().squeeze(1);
+  return all.index_select(0, epoch_order(all.numel(), seed, 0)).narrow(0, 0, std::min(count, all.numel()));
 }
 
 }  // namespace mcci
