@@ -50,7 +50,8 @@ void keep(const fs::path& file, const TensorList& tensors) {
 }
 
 // Adversarial training with one step of the signed gradient from a random start (Wong, Rice, Kolter: Fast is
-// better than free, 2020): another learner, on images that are changed to mislead it.
+// better than free, 2020): another learner that is its phases and its loss alone, as plain training is, on
+// images that are changed to mislead it.
 class AdversarialTraining : public Learner {
  public:
   // eps: largest change of a pixel, images being in [0,1].

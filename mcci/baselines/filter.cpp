@@ -75,7 +75,7 @@ Registry<Json> ProbeFilter::presets_with(const std::string& what, const Json& ow
   quick.update(fast);
   return Registry<Json>("preset",
                         {{"paper", "its " + what + "; as long a training before as after", published},
-                         {"fast", "the short recipe, and a shorter one before", quick}});
+                         {"fast", "the short recipe, after a probe of a few epochs", quick}});
 }
 
 }  // namespace mcci
