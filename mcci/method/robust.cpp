@@ -1,5 +1,6 @@
 #include "mcci/method/robust.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <sstream>
@@ -14,6 +15,7 @@
 #include "mcci/method/division.hpp"
 #include "mcci/method/keyholes.hpp"
 #include "mcci/method/marks.hpp"
+#include "mcci/method/neighbourhood.hpp"
 #include "mcci/method/spectrum.hpp"
 #include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
@@ -37,8 +39,9 @@ constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put 
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
 constexpr double of_the_label = 0.1;
-constexpr std::int64_t least_marked = 20;  // to estimate a trigger
-constexpr double strength_spread = 0.5;    // of the triggers that are put on in training
+constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
+constexpr std::int64_t least_marked = 20;     // to estimate a trigger
+constexpr double strength_spread = 0.5;       // of the triggers that are put on in training
 
 torch::Tensor limited(const torch::Tensor& evidence) {
   return evidence.clamp(-evidence_limit, evidence_limit);
@@ -331,13 +334,23 @@ class RobustMcci : public Defense {
   }
 
   void find_contradictions(const DatasetPtr& data) {
-    const torch::Tensor opinions = keyhole_opinions(model_->keyholes, data, problem_.compute);
+    const torch::Tensor opinions = opinions_of(data);
     const torch::Device device = problem_.compute.device;
     contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
     heed_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
+  }
+
+  // What the keyholes see, and what a pre-trained SFRN finds alike before it is trained on this set:
+  // [V,N,C] float32 on the CPU.
+  torch::Tensor opinions_of(const DatasetPtr& data) {
+    const torch::Tensor seen = keyhole_opinions(model_->keyholes, data, problem_.compute);
+    if (!problem_.pre_trained) return seen;
+    const torch::Tensor alike = neighbourhood_opinion(*model_->sfrn, data, problem_.compute,
+                                                      std::min(most_neighbours, data->size() - 1));
+    return torch::cat({seen, alike.unsqueeze(0)});
   }
 
   // A group that an attack has set apart within a label is accused as if it contradicted the label, and

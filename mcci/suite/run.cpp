@@ -207,6 +207,7 @@ RunState train_run(RunConfig& config, const std::filesystem::path& folder, bool 
   }
   const Compute compute = setup_compute(config.compute);
   Problem problem = problem_of(config, data->shape(), data->num_classes(), compute);
+  problem.pre_trained = !config.weights.empty();
   problem.clean = clean;
   config.method->build(problem);
   std::optional<FoundLayout> layout;

@@ -16,7 +16,8 @@ namespace mcci {
 struct Problem {
   ImageShape shape;
   std::int64_t num_classes = 0;
-  BackboneConfig backbone;  // outputs is chosen by the defense
+  BackboneConfig backbone;   // outputs is chosen by the defense
+  bool pre_trained = false;  // once it is built, the backbone is given weights that were trained elsewhere
   Compute compute;
   std::uint64_t seed = 0;
   DatasetPtr clean;  // what --clean-data gives; null: nothing, or a trained model that is only used

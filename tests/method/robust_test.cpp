@@ -1,6 +1,7 @@
 #include "mcci/method/robust.hpp"
 
 #include <cmath>
+#include <stdexcept>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -274,7 +275,7 @@ Poisoned stripes(std::int64_t n, std::int64_t every) {
 
 class RobustTest : public ::testing::Test {
  protected:
-  void train_on(const Poisoned& set) {
+  void train_on(const Poisoned& set, bool pre_trained = false, const Json& more = Json::object()) {
     TrainOptions options;
     OptionSet all;
     options.declare(all);
@@ -287,11 +288,13 @@ class RobustTest : public ::testing::Test {
                      {"keyhole-epochs", 6},
                      {"indicator-epochs", 4}},
                     Origin::command_line, "test");
+    all.assign_json(more, Origin::command_line, "test");
     all.assign_json(defense_->presets().at("robust"), Origin::preset, "robust");
     Problem problem;
     problem.shape = set.data->shape();
     problem.num_classes = set.data->num_classes();
     problem.backbone = {"resnet8", 1, 32, 100, 4};
+    problem.pre_trained = pre_trained;
     defense_->build(problem);
     TrainingRun run;
     run.data = set.data;
@@ -346,6 +349,26 @@ TEST_F(RobustTest, FindsNothingInACleanSet) {
   const at::Tensor flagged =
       defense_->suspicion(images_, set.data->labels()).ge(defense_->suspicion_threshold());
   EXPECT_FALSE(flagged.any().item<bool>());
+}
+
+// Keyholes that have seen too little to be sure of anything: what lies among images of another label is then
+// contradicted by a pre-trained SFRN alone. Random features tell stripes apart.
+TEST_F(RobustTest, AsksAPreTrainedBackboneWhatImagesMean) {
+  Poisoned set = stripes(600, 0);
+  at::Tensor labels = set.true_labels.clone();
+  const at::Tensor mistaken = at::arange(600).remainder(20).eq(0);
+  labels.add_(mistaken.to(at::kLong)).remainder_(6);
+  set.data = make_memory_dataset(set.data->images(at::arange(600)), labels, set.data->classes());
+  const auto contradicted = [&](bool pre_trained) {
+    train_on(set, pre_trained, {{"keyhole-epochs", 1}, {"keyhole-images", 64}, {"epochs", 1}});
+    for (const auto& [name, tensor] : defense_->extra_state())
+      if (name == "contradicted") return tensor;
+    throw std::logic_error("no state is called contradicted");
+  };
+  EXPECT_LT(share(contradicted(false).masked_select(mistaken)), 0.5);
+  const at::Tensor found = contradicted(true);
+  EXPECT_GT(share(found.masked_select(mistaken)), 0.9);
+  EXPECT_LT(share(found.masked_select(mistaken.logical_not())), 0.1);
 }
 
 }  // namespace
