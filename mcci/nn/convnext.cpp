@@ -7,6 +7,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/nn/depthwise.hpp"
 #include "mcci/nn/feature_map.hpp"
 
 namespace mcci {
@@ -64,7 +65,7 @@ class BlockImpl : public torch::nn::Module {
         mlp_(register_module("mlp", Mlp(channels))) {}
 
   torch::Tensor forward(const torch::Tensor& x) {
-    const torch::Tensor seen = conv_dw_(x).permute({0, 2, 3, 1}).to(gamma_.scalar_type());
+    const torch::Tensor seen = convolve(conv_dw_, x).permute({0, 2, 3, 1}).to(gamma_.scalar_type());
     return x + (mlp_(norm_(seen)) * gamma_).permute({0, 3, 1, 2});
   }
 

@@ -11,6 +11,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "mcci/nn/depthwise.hpp"
 #include "mcci/nn/feature_map.hpp"
 
 namespace mcci {
@@ -60,11 +61,12 @@ std::int64_t same_padding(std::int64_t size, std::int64_t kernel, std::int64_t s
 
 torch::Tensor convolved(torch::nn::Conv2d& convolution, const torch::Tensor& x, const EfficientNet& design) {
   const std::int64_t stride = convolution->options.stride()->at(0);
-  if (!design.tensorflow || stride == 1) return convolution(x);
+  if (!design.tensorflow || stride == 1) return convolve(convolution, x);
   const std::int64_t kernel = convolution->options.kernel_size()->at(0);
   const std::int64_t below = same_padding(x.size(2), kernel, stride);
   const std::int64_t right = same_padding(x.size(3), kernel, stride);
-  return convolution(torch::constant_pad_nd(x, {right / 2, right - right / 2, below / 2, below - below / 2}));
+  return convolve(convolution,
+                  torch::constant_pad_nd(x, {right / 2, right - right / 2, below / 2, below - below / 2}));
 }
 
 torch::nn::BatchNorm2d batch_norm(std::int64_t channels, const EfficientNet& design) {

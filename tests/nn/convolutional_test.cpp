@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +7,9 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/nn/convnext.hpp"
+#include "mcci/nn/depthwise.hpp"
 #include "mcci/nn/efficientnet.hpp"
+#include "mcci/runtime/compute.hpp"
 #include "tests/nn/support.hpp"
 
 namespace mcci {
@@ -69,6 +72,57 @@ TEST(ConvNeXt, RefusesImagesThatItCannotHalve) {
     EXPECT_EQ(error.kind(), ErrorKind::usage);
     EXPECT_THAT(error.what(), testing::HasSubstr("at least 32"));
   }
+}
+
+// The gradient of large depthwise filters is put together from pieces: it must be that of the whole.
+TEST(Convolve, HasTheGradientsOfAPlainConvolution) {
+  torch::manual_seed(3);
+  for (const std::int64_t kernel : {3, 5, 7}) {
+    for (const std::int64_t stride : {1, 2}) {
+      for (const std::int64_t padding : {std::int64_t{0}, kernel / 2}) {
+        for (const bool bias : {false, true}) {
+          torch::nn::Conv2d convolution(
+              torch::nn::Conv2dOptions(4, 4, kernel).stride(stride).padding(padding).groups(4).bias(bias));
+          convolution->to(torch::kDouble);
+          const auto gradients = [&](const auto& forward) {
+            convolution->zero_grad();
+            const torch::Tensor x = torch::arange(2 * 4 * 9 * 10, torch::kDouble)
+                                        .view({2, 4, 9, 10})
+                                        .sin()
+                                        .set_requires_grad(true);
+            const torch::Tensor y = forward(x);
+            (y * torch::arange(y.numel(), torch::kDouble).view(y.sizes()).cos()).sum().backward();
+            return std::vector<torch::Tensor>{y.detach(), x.grad(), convolution->weight.grad().clone(),
+                                              bias ? convolution->bias.grad().clone() : torch::zeros({1})};
+          };
+          const auto plain = gradients([&](const torch::Tensor& x) { return convolution(x); });
+          const auto ours = gradients([&](const torch::Tensor& x) { return convolve(convolution, x); });
+          for (std::size_t i = 0; i < plain.size(); ++i)
+            EXPECT_TRUE(torch::allclose(ours[i], plain[i], 1e-9, 1e-9)) << kernel << stride << padding << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Convolve, LearnsUnderAutocast) {
+  torch::manual_seed(4);
+  torch::nn::Conv2d convolution(torch::nn::Conv2dOptions(8, 8, 5).padding(2).groups(8).bias(false));
+  const torch::Tensor x = torch::randn({2, 8, 6, 6});
+  convolve(convolution, x).square().sum().backward();
+  const torch::Tensor exact = convolution->weight.grad().clone();
+  convolution->zero_grad();
+  Compute compute;
+  compute.bf16 = true;
+  {
+    const Autocast autocast(compute);
+    const torch::Tensor y = convolve(convolution, x);
+    EXPECT_EQ(y.scalar_type(), torch::kBFloat16);
+    y.to(torch::kFloat).square().sum().backward();
+  }
+  const torch::Tensor& rounded = convolution->weight.grad();
+  EXPECT_EQ(rounded.scalar_type(), torch::kFloat);
+  EXPECT_LT((rounded - exact).norm().item<double>(), 0.02 * exact.norm().item<double>());
 }
 
 }  // namespace
