@@ -13,8 +13,8 @@
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/division.hpp"
+#include "mcci/method/hearing.hpp"
 #include "mcci/method/keyholes.hpp"
-#include "mcci/method/marks.hpp"
 #include "mcci/method/neighbourhood.hpp"
 #include "mcci/method/spectrum.hpp"
 #include "mcci/method/trigger.hpp"
@@ -30,17 +30,14 @@ namespace F = torch::nn::functional;
 
 constexpr std::int64_t batch_images = 500;
 constexpr double evidence_limit = 6;  // of the AIN alone, in nats: it is sure of more than it can know
-constexpr double sure = 2;            // evidence from which on it is sure
 constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t most_hosts = 500;  // images onto which a trigger is put to see whether it works
 // Of the weight of the samples that speak against an attack on a label, the part of those which mean that
 // label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
 constexpr double of_the_label = 0.1;
 constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
-constexpr std::int64_t least_marked = 20;     // to estimate a trigger
 constexpr double strength_spread = 0.5;       // of the triggers that are put on in training
 
 torch::Tensor limited(const torch::Tensor& evidence) {
@@ -378,7 +375,7 @@ class RobustMcci : public Defense {
   // alone.
   void find_marks(const DatasetPtr& data) {
     hear(data);
-    const torch::Tensor marked = find_attack(data, options_.marked_share);
+    const torch::Tensor marked = judge(data, options_.marked_share);
     std::string names;
     for (std::int64_t label = 0; label < data->num_classes(); ++label) {
       if (model_->attacked[label].item<double>() > 0)
@@ -396,84 +393,20 @@ class RobustMcci : public Defense {
     accuse(marked, unmarked.logical_or(mistaken), data);
   }
 
-  // Which labels are attacked, by what, and what of the contradicted samples bears the mark of it: [N] bool.
-  // T[c, y]: how often marked images that mean c bear the label y.
-  torch::Tensor find_attack(const DatasetPtr& data, double marked_share) {
-    const std::int64_t classes = data->num_classes();
-    const torch::Tensor labels = data->labels();
-    const torch::Tensor bears = evidence_.cpu().gt(sure);
-    std::vector<torch::Tensor> contradicted, marked;
-    std::vector<Grounds> grounds;
-    std::vector<Trigger> triggers;
-    for (std::int64_t label = 0; label < classes; ++label) {
-      contradicted.push_back(contradiction_.contradicted.logical_and(labels.eq(label)));
-      marked.push_back(contradicted.back().logical_and(bears));
-      Grounds of;
-      of.contradicted = contradicted.back().sum().item<double>();
-      of.marked = marked.back().sum().item<double>();
-      of.meanings = effective_number(meanings_of(marked.back()));
-      of.all_meanings = effective_number(meanings_of(contradicted.back()));
-      triggers.push_back(trigger_of(data, label, marked.back()));
-      of.followed = triggers.back().defined() ? followed(data, label, triggers.back()) : 0;
-      grounds.push_back(of);
-    }
-    const std::vector<Verdict> verdict = verdicts(grounds, marked_share);
-    torch::Tensor transition = torch::full({classes, classes}, 1e-3);
-    torch::Tensor attacked = torch::zeros_like(bears);
-    std::vector<torch::Tensor> scales, shifts;
-    for (std::int64_t label = 0; label < classes; ++label) {
-      const auto i = static_cast<std::size_t>(label);
-      model_->attacked[label] = verdict[i] == Verdict::clean ? 0 : 1;
-      if (verdict[i] == Verdict::clean) continue;
-      const torch::Tensor& guilty = verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i];
-      transition.select(1, label) += meanings_of(guilty);
-      attacked.logical_or_(guilty);
-      if (!grounds[i].trigger_works()) continue;
-      // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
-      attacked.logical_or_(bears.logical_and(labels.eq(label)));
-      scales.push_back(triggers[i].scale);
-      shifts.push_back(triggers[i].shift);
-    }
+  // Which labels are attacked, and by what: the model then knows. -> what bears the mark of it, [N] bool.
+  torch::Tensor judge(const DatasetPtr& data, double marked_share) {
+    const Witness witness = [this](const torch::Tensor& images) {
+      return model_->evidence(place(images, problem_.compute)).cpu();
+    };
+    const Findings found =
+        find_attack({data, contradiction_, divided_, evidence_.cpu(), problem_.seed}, witness, marked_share);
+    model_->attacked.copy_(found.attacked);
+    model_->transition.copy_(found.transition);
     triggers_ = {};
-    if (!scales.empty())
-      triggers_ = {torch::stack(scales).to(problem_.compute.device),
-                   torch::stack(shifts).to(problem_.compute.device)};
-    // A class of which no attacked image was seen is treated as the others are.
-    transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
-    model_->transition.copy_(transition / transition.sum(1, /*keepdim=*/true));
-    return attacked;
-  }
-
-  // How many of the chosen samples mean each class to the keyholes: [C] float32.
-  torch::Tensor meanings_of(const torch::Tensor& chosen) const {
-    return contradiction_.meaning.masked_select(chosen).bincount({}, problem_.num_classes).to(torch::kFloat);
-  }
-
-  // What makes confirmed images look as the marked ones of this label; undefined if there are too few to
-  // tell. marked [N] bool.
-  Trigger trigger_of(const DatasetPtr& data, std::int64_t label, const torch::Tensor& marked) const {
-    if (marked.sum().item<std::int64_t>() < least_marked) return {};
-    const torch::Tensor others =
-        divided_[label].item<bool>() ? contradiction_.confirmed : of_other_labels(data, label);
-    const torch::Tensor weight = meanings_of(marked) / meanings_of(others).clamp_min(1);
-    const torch::Tensor comparable = weight.index_select(0, contradiction_.meaning).gt(0);
-    const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples, problem_.seed);
-    if (controls.numel() == 0) return {};
-    return estimate_trigger(data, some_of(marked, most_examples, problem_.seed), controls,
-                            weight.index_select(0, contradiction_.meaning.index_select(0, controls)));
-  }
-
-  // The share of images of other labels that bear the mark of this one once its trigger is put onto them. A
-  // do-operation: what merely is difficult does not make others so.
-  double followed(const DatasetPtr& data, std::int64_t label, const Trigger& trigger) {
-    const torch::Tensor hosts = some_of(of_other_labels(data, label), most_hosts, problem_.seed);
-    const torch::Tensor images = put_on(trigger, to_unit(data->images(hosts)), torch::ones({1}));
-    const torch::Tensor evidence = model_->evidence(place(images, problem_.compute)).select(1, label);
-    return evidence.gt(sure).to(torch::kDouble).mean().item<double>();
-  }
-
-  torch::Tensor of_other_labels(const DatasetPtr& data, std::int64_t label) const {
-    return contradiction_.confirmed.logical_and(data->labels().ne(label));
+    if (found.triggers.defined())
+      triggers_ = {found.triggers.scale.to(problem_.compute.device),
+                   found.triggers.shift.to(problem_.compute.device)};
+    return found.marked;
   }
 
   // Images of a step, some of which get a trigger and keep their label: the cell that the training set lacks,
@@ -547,7 +480,7 @@ class RobustMcci : public Defense {
     if (!attack_found()) return;
     hear(data);
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
-    find_attack(data, options_.marked_share / 6);
+    judge(data, options_.marked_share / 6);
     const torch::Tensor held =
         certain(labels).logical_or(posterior_log_odds(evidence_, meant_, labels).gt(surely_clean));
     weight_ = held.logical_not().to(torch::kFloat);

@@ -1,0 +1,98 @@
+#include "mcci/method/hearing.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "mcci/data/loader.hpp"
+#include "mcci/method/marks.hpp"
+#include "mcci/train/samples.hpp"
+
+namespace mcci {
+namespace {
+
+constexpr std::int64_t most_examples = 6000;  // of either kind, that a trigger is estimated from
+constexpr std::int64_t most_hosts = 500;      // images onto which it is put to see whether it works
+constexpr std::int64_t least_marked = 20;     // to estimate it
+
+// How many of the chosen samples mean each class: [C] float32.
+torch::Tensor meanings_of(const Hearing& hearing, const torch::Tensor& chosen) {
+  return hearing.contradiction.meaning.masked_select(chosen)
+      .bincount({}, hearing.data->num_classes())
+      .to(torch::kFloat);
+}
+
+torch::Tensor of_other_labels(const Hearing& hearing, std::int64_t label) {
+  return hearing.contradiction.confirmed.logical_and(hearing.data->labels().ne(label));
+}
+
+// What makes confirmed images look as the marked ones of this label; undefined if there are too few to tell.
+Trigger trigger_of(const Hearing& hearing, std::int64_t label, const torch::Tensor& marked) {
+  if (marked.sum().item<std::int64_t>() < least_marked) return {};
+  const torch::Tensor& meaning = hearing.contradiction.meaning;
+  const torch::Tensor others =
+      hearing.divided[label].item<bool>() ? hearing.contradiction.confirmed : of_other_labels(hearing, label);
+  const torch::Tensor weight = meanings_of(hearing, marked) / meanings_of(hearing, others).clamp_min(1);
+  const torch::Tensor comparable = weight.index_select(0, meaning).gt(0);
+  const torch::Tensor controls = some_of(others.logical_and(comparable), most_examples, hearing.seed);
+  if (controls.numel() == 0) return {};
+  return estimate_trigger(hearing.data, some_of(marked, most_examples, hearing.seed), controls,
+                          weight.index_select(0, meaning.index_select(0, controls)));
+}
+
+// The share of images of other labels that bear the mark of this one once its trigger is put onto them. A
+// do-operation: what merely is difficult does not make others so.
+double followed(const Hearing& hearing, const Witness& witness, std::int64_t label, const Trigger& trigger) {
+  const torch::Tensor hosts = some_of(of_other_labels(hearing, label), most_hosts, hearing.seed);
+  const torch::Tensor images = put_on(trigger, to_unit(hearing.data->images(hosts)), torch::ones({1}));
+  return witness(images).select(1, label).gt(sure).to(torch::kDouble).mean().item<double>();
+}
+
+}  // namespace
+
+Findings find_attack(const Hearing& hearing, const Witness& witness, double share) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t classes = hearing.data->num_classes();
+  const torch::Tensor labels = hearing.data->labels();
+  const torch::Tensor bears = hearing.evidence.gt(sure);
+  std::vector<torch::Tensor> contradicted, marked;
+  std::vector<Grounds> grounds;
+  std::vector<Trigger> triggers;
+  for (std::int64_t label = 0; label < classes; ++label) {
+    contradicted.push_back(hearing.contradiction.contradicted.logical_and(labels.eq(label)));
+    marked.push_back(contradicted.back().logical_and(bears));
+    Grounds of;
+    of.contradicted = contradicted.back().sum().item<double>();
+    of.marked = marked.back().sum().item<double>();
+    of.meanings = effective_number(meanings_of(hearing, marked.back()));
+    of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
+    triggers.push_back(trigger_of(hearing, label, marked.back()));
+    of.followed = triggers.back().defined() ? followed(hearing, witness, label, triggers.back()) : 0;
+    grounds.push_back(of);
+  }
+  const std::vector<Verdict> verdict = verdicts(grounds, share);
+  Findings found;
+  found.attacked = torch::zeros({classes}, torch::kBool);
+  found.marked = torch::zeros_like(bears);
+  torch::Tensor transition = torch::full({classes, classes}, 1e-3);
+  std::vector<torch::Tensor> scales, shifts;
+  for (std::int64_t label = 0; label < classes; ++label) {
+    const auto i = static_cast<std::size_t>(label);
+    if (verdict[i] == Verdict::clean) continue;
+    found.attacked[label] = true;
+    const torch::Tensor& guilty = verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i];
+    transition.select(1, label) += meanings_of(hearing, guilty);
+    found.marked.logical_or_(guilty);
+    if (!grounds[i].trigger_works()) continue;
+    // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
+    found.marked.logical_or_(bears.logical_and(labels.eq(label)));
+    scales.push_back(triggers[i].scale);
+    shifts.push_back(triggers[i].shift);
+  }
+  if (!scales.empty()) found.triggers = {torch::stack(scales), torch::stack(shifts)};
+  // A class of which no attacked image was seen is treated as the others are.
+  transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
+  found.transition = transition / transition.sum(1, /*keepdim=*/true);
+  return found;
+}
+
+}  // namespace mcci

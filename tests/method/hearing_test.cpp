@@ -1,0 +1,70 @@
+#include "mcci/method/hearing.hpp"
+
+#include <gtest/gtest.h>
+
+namespace mcci {
+namespace {
+
+// 400 noisy images of four classes. The first 80 mean the classes 1 to 3, bear a white patch in the last
+// corner and the label 0.
+class HearingTest : public ::testing::Test {
+ protected:
+  HearingTest() {
+    torch::manual_seed(1);
+    const torch::Tensor poisoned = torch::arange(400).lt(80);
+    const torch::Tensor meaning =
+        torch::where(poisoned, torch::arange(400).remainder(3) + 1, torch::arange(400).remainder(4));
+    torch::Tensor images = torch::randint(0, 120, {400, 1, 8, 8}, torch::kLong).to(torch::kByte);
+    images.narrow(0, 0, 80).narrow(2, 6, 2).narrow(3, 6, 2).fill_(255);
+    hearing_.data = make_memory_dataset(images, meaning.masked_fill(poisoned, 0), {"a", "b", "c", "d"});
+    hearing_.contradiction = {poisoned, poisoned.logical_not(), meaning};
+    hearing_.divided = torch::zeros({4}, torch::kBool);
+    hearing_.evidence = torch::where(poisoned, torch::full({400}, 5.F), torch::full({400}, -5.F));
+  }
+
+  // Sure of label 0 where the patch is white, and of nothing else.
+  static torch::Tensor sees_the_patch(const torch::Tensor& images) {
+    torch::Tensor said = torch::full({images.size(0), 4}, -5.F);
+    const torch::Tensor white = images.narrow(2, 6, 2).narrow(3, 6, 2).flatten(1).amin(1).gt(0.95);
+    said.select(1, 0).masked_fill_(white, 5);
+    return said;
+  }
+
+  Hearing hearing_;
+};
+
+TEST_F(HearingTest, NamesTheLabelAndItsTrigger) {
+  const Findings found = find_attack(hearing_, sees_the_patch, 0.33);
+  EXPECT_TRUE(found.attacked.equal(torch::tensor({true, false, false, false})));
+  EXPECT_TRUE(found.marked.equal(torch::arange(400).lt(80)));
+  ASSERT_EQ(found.triggers.scale.size(0), 1);
+  const auto corner = [](const torch::Tensor& t) { return t[0][0].narrow(0, 6, 2).narrow(1, 6, 2); };
+  EXPECT_LT(corner(found.triggers.scale).max().item<double>(), 0.1);   // what was there is covered
+  EXPECT_GT(corner(found.triggers.shift).min().item<double>(), 0.95);  // in white
+  EXPECT_GT(found.triggers.scale.sum().item<double>(), 0.8 * 60);      // the other 60 pixels stay
+  for (const std::int64_t meant : {1, 2, 3}) EXPECT_GT(found.transition[meant][0].item<double>(), 0.99);
+  EXPECT_TRUE(torch::allclose(found.transition.sum(1), torch::ones({4})));
+}
+
+// What the attacker's own class bears of it is found too, once the trigger is known to work.
+TEST_F(HearingTest, OwnClassIsMarkedOnlyIfTheTriggerWorks) {
+  hearing_.evidence[80] = 5;  // a clean sample of class 0, which nothing contradicts
+  EXPECT_TRUE(find_attack(hearing_, sees_the_patch, 0.33).marked[80].item<bool>());
+  const Witness deaf = [](const torch::Tensor& images) { return torch::full({images.size(0), 4}, -5.F); };
+  const Findings found = find_attack(hearing_, deaf, 0.33);
+  EXPECT_TRUE(found.attacked[0].item<bool>());  // by the share that is marked, and by what it means
+  EXPECT_FALSE(found.marked[80].item<bool>());
+  EXPECT_FALSE(found.triggers.defined());
+}
+
+TEST_F(HearingTest, MistakesWithoutAMarkAreNoAttack) {
+  hearing_.evidence.fill_(-5);
+  hearing_.contradiction.contradicted = torch::arange(400).remainder(7).eq(0);  // of every label
+  const Findings found = find_attack(hearing_, sees_the_patch, 0.33);
+  EXPECT_FALSE(found.attacked.any().item<bool>());
+  EXPECT_FALSE(found.marked.any().item<bool>());
+  EXPECT_FALSE(found.triggers.defined());
+}
+
+}  // namespace
+}  // namespace mcci
