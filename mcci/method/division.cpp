@@ -146,9 +146,13 @@ Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& o
     }
     if (gap <= best.gap) continue;
     best.gap = gap;
-    const double beyond = discriminant(z, in)(z_others).gt(0).to(torch::kDouble).mean().item<double>();
-    best.elsewhere = std::min(beyond, 1 - beyond);
-    best.apart = beyond <= 0.5 ? in : in.logical_not();
+    const Discriminant between = discriminant(z, in);
+    const torch::Tensor theirs = between(z_others);
+    best.apart = theirs.gt(0).to(torch::kDouble).mean().item<double>() <= 0.5 ? in : in.logical_not();
+    // What lies beyond the middle need not lie where the group does: others differ in their own ways.
+    const torch::Tensor within = between(z).index({best.apart});
+    best.elsewhere =
+        theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
   }
   return best;
 }
@@ -195,7 +199,9 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
 }
 
 bool Division::is_wide() const { return gap >= least_gap; }
-bool Division::is_unique() const { return elsewhere <= most_elsewhere; }
+bool Division::is_unique() const {
+  return elsewhere <= std::max(most_elsewhere, apart.to(torch::kDouble).mean().item<double>() / 10);
+}
 
 Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();

@@ -204,7 +204,7 @@ std::string aligned(const Grid& grid) {
 
 // ------------------------------------------------------------------------------------------- Markdown page
 
-// CA / ASR / PA by attack and defense.
+// CA / ASR / PA by attack and defense; CA of the clean set.
 std::string markdown_grid(const report::Comparison& comparison, const report::Comparison::Grid& grid) {
   const std::vector<std::size_t> defenses = comparison.defenses_in(grid);
   std::vector<std::string> head = {"attack"}, rule = {"---"};
@@ -235,14 +235,23 @@ std::string markdown_grid(const report::Comparison& comparison, const report::Co
     }
     table += markdown_line(line);
   }
-  if (attacks.size() < 2) return table;
-  std::vector<std::string> last = {"**mean**"};
-  for (const std::size_t defense : defenses) {
-    last.push_back(
-        "**" + figures([&](auto figure) { return comparison.over_attacks(grid, defense, figure).mean(); }) +
-        "**");
+  if (attacks.size() > 1) {
+    std::vector<std::string> mean = {"**mean**"};
+    for (const std::size_t defense : defenses) {
+      mean.push_back(
+          "**" + figures([&](auto figure) { return comparison.over_attacks(grid, defense, figure).mean(); }) +
+          "**");
+    }
+    table += markdown_line(mean);
   }
-  return table + markdown_line(last);
+  std::vector<std::string> clean = {"clean set"};
+  for (const std::size_t defense : defenses) {
+    const Row* row = comparison.clean[defense];
+    clean.push_back(row == nullptr ? "" : report::fixed(row->measure(&Cell::ca).mean(), 1));
+  }
+  const bool any =
+      std::any_of(clean.begin() + 1, clean.end(), [](const auto& text) { return !text.empty(); });
+  return any ? table + markdown_line(clean) : table;
 }
 
 std::string markdown_comparison(const std::vector<Json>& results) {

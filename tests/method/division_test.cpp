@@ -8,6 +8,7 @@
 #include <torch/types.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/data/loader.hpp"
 
 namespace mcci {
 namespace {
@@ -87,6 +88,22 @@ TEST(DivisionTest, IsNotUniqueIfOtherLabelsAreDividedAlike) {
   EXPECT_TRUE(found.is_wide()) << found.gap;
   EXPECT_NEAR(found.elsewhere, 0.25, 0.02);
   EXPECT_FALSE(found.is_unique());
+}
+
+// Some images of other labels go further the same way, each by another length: that is not what was done to
+// the group.
+TEST(DivisionTest, IsUniqueIfOthersLieBeyondTheGroup) {
+  const Striped striped("one");
+  torch::manual_seed(8);
+  const at::Tensor further = at::arange(900).remainder(6).eq(2);  // half of label 2
+  const at::Tensor length = at::rand({900}).mul(0.3).add(0.35).mul(further).view({-1, 1, 1, 1});
+  const at::Tensor stripes = at::sin(at::arange(16, at::kFloat).view({1, 1, 1, 16}) * (2 * M_PI * 5 / 16));
+  const at::Tensor images = to_unit(striped.data->images(at::arange(900))) + length * stripes;
+  const DatasetPtr data = make_memory_dataset(images.clamp(0, 1).mul(255).round().to(at::kByte),
+                                              striped.data->labels(), striped.data->classes());
+  const Division found = divide(data, striped.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  EXPECT_TRUE(found.apart.equal(striped.has_stripes.index_select(0, striped.positions(1))));
+  EXPECT_TRUE(found.is_wide() && found.is_unique()) << found.gap << " " << found.elsewhere;
 }
 
 TEST(DivisionTest, FindsAPatch) {

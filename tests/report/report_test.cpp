@@ -326,6 +326,8 @@ TEST(Markdown, APageJoinsResultsAndTellsThemApart) {
   second["cells"][0]["preset"] = "fast";
   second["cells"].push_back(second["cells"][0]);
   second["cells"][1].update({{"attack", "sig"}, {"asr", 1}, {"implanted", false}});
+  second["cells"].push_back(second["cells"][0]);
+  second["cells"][2].update({{"attack", "none"}, {"ca", 92}, {"asr", nullptr}, {"pa", nullptr}});
   const std::string page = render_markdown_page({first, second, second});
   EXPECT_THAT(page, HasSubstr("## Attacks and defenses\n"));
   EXPECT_THAT(page, HasSubstr("### cifar10, resnet18\n\n"
@@ -333,7 +335,8 @@ TEST(Markdown, APageJoinsResultsAndTellsThemApart) {
                               "| badnets | 90.0 / 5.0 / 80.0 |\n"
                               "| blended | 91.0 / 7.0 / 70.0 |\n"
                               "| sig | 91.0 / 1.0 / 70.0 † |\n"
-                              "| **mean** | **90.5 / 6.0 / 75.0** |\n"));
+                              "| **mean** | **90.5 / 6.0 / 75.0** |\n"
+                              "| clean set | 92.0 |\n"));
   EXPECT_EQ(occurrences(page, "\n## One run (fast)\n"), 3u);
   EXPECT_EQ(occurrences(render_markdown_page({first}), "## One run\n"), 1u) << "one title needs no more";
 }
