@@ -23,9 +23,8 @@ Gaps widest_gaps(const torch::Tensor& values, double least_share);
 
 // How the images that bear one label fall into two groups.
 struct Division {
-  torch::Tensor
-      apart;       // [n] bool: is the sample in the group on whose side fewer images of other labels lie?
-  double gap = 0;  // between the groups, as in Gaps
+  torch::Tensor apart;   // [n] bool: in the group on whose side fewer images of other labels lie?
+  double gap = 0;        // between the groups, as in Gaps
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
 
   // An attack is done to an image or not; what natural images of a class differ in, they differ in by
