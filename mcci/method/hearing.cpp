@@ -1,6 +1,5 @@
 #include "mcci/method/hearing.hpp"
 
-#include <algorithm>
 #include <vector>
 
 #include "mcci/data/loader.hpp"

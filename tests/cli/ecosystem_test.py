@@ -10,20 +10,14 @@ logits are those that mcci gives for the same images.
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
+from command import SKIPPED, run
+
 TOOL, PACKAGES = sys.argv[1:3]
-SKIPPED = 77
 CLASSES = 3
 TOLERANCE = 1e-4
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
 
 
 class WithHead:

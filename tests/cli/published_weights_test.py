@@ -5,20 +5,13 @@
 """
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
+from command import SKIPPED, run
+
 TOOL, WEIGHTS, IMAGES = sys.argv[1:]
 ROOT = pathlib.Path(__file__).parents[2]
-SKIPPED = 77
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def main():
