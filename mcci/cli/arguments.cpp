@@ -117,12 +117,6 @@ std::shared_ptr<ComputeFlags> add_compute_flags(CLI::App& command) {
   return flags;
 }
 
-Perception perception_of(const std::string& name) {
-  if (name == "own") return Perception::own;
-  if (name == "attacked") return Perception::attacked;
-  return Perception::clean;
-}
-
 void add_perception(CLI::App& command, std::string& perception) {
   command
       .add_option("--perception", perception,

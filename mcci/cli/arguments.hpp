@@ -41,7 +41,6 @@ struct ComputeFlags {
 };
 std::shared_ptr<ComputeFlags> add_compute_flags(CLI::App& command);
 
-Perception perception_of(const std::string& name);
 // Adds --perception clean|own|attacked.
 void add_perception(CLI::App& command, std::string& perception);
 

@@ -16,6 +16,7 @@ struct BenchFlags {
   std::string out;
   std::string shard = "1/1";
   BenchOptions options;
+  std::string known;
   bool list = false;
 };
 
@@ -37,6 +38,7 @@ void run(BenchFlags& flags, const std::string& command) {
   BenchOptions& options = flags.options;
   options.out = flags.out.empty() ? "runs" / file.stem() : std::filesystem::path(flags.out);
   options.shard = Shard::parse(flags.shard);
+  options.known = flags.known;
   options.worker = unit_process();
   const Grid grid = read_grid(file);
   if (flags.list) return list_bench(grid, options, std::cout);
@@ -103,6 +105,11 @@ void add_bench(CLI::App& program, const Arguments& arguments) {
   command->add_option("--shard", flags->shard, "the part i/n of the grid, for several machines; see merge")
       ->type_name("")
       ->capture_default_str();
+  command
+      ->add_option("--known", flags->known,
+                   "result.json of an earlier run of such a grid, elsewhere or of fewer cells: what it holds "
+                   "is taken from it")
+      ->type_name("");
   command->add_flag("--dry-run,--list", flags->list, "list the cells and an estimate, and do nothing");
   command->add_flag("--retry-failed", flags->options.retry_failed, "run cells again that failed");
   command->add_flag("--keep-poisoned", flags->options.keep_poisoned,

@@ -7,6 +7,7 @@
 #include "mcci/core/files.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/suite/audit.hpp"
+#include "mcci/suite/evaluation.hpp"
 #include "mcci/suite/result.hpp"
 
 namespace mcci {

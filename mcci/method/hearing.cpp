@@ -65,7 +65,8 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
     of.meanings = effective_number(meanings_of(hearing, marked.back()));
     of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
     triggers.push_back(trigger_of(hearing, label, marked.back()));
-    of.followed = triggers.back().defined() ? followed(hearing, witness, label, triggers.back()) : 0;
+    if (triggers.back().defined())
+      of.followed = hearing.intervene ? followed(hearing, witness, label, triggers.back()) : 1;
     grounds.push_back(of);
   }
   const std::vector<Verdict> verdict = verdicts(grounds, share);

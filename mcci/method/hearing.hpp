@@ -20,6 +20,7 @@ struct Hearing {
   torch::Tensor divided;   // [C] bool: labels within which an attack has set a group apart
   torch::Tensor evidence;  // [N] float32: log odds of a mark, of the label that the sample has
   std::uint64_t seed = 0;
+  bool intervene = true;  // test triggers on other images; otherwise each that can be estimated is believed
 };
 
 // Log odds of a mark of each label, [B,C], in images [B,channels,H,W] in [0,1]; all on the CPU.

@@ -60,6 +60,11 @@ struct RobustOptions {
   double prior = 0.12;
   double recovery_confidence = 0.8;
   double transplants = 0.2;
+  std::vector<std::string> leave_out;
+
+  bool has(const char* part) const {
+    return std::find(leave_out.begin(), leave_out.end(), part) == leave_out.end();
+  }
 
   void declare(OptionSet& set) {
     set.add("keyhole-epochs", keyhole_epochs, "epochs of the keyholes", {1, 1000});
@@ -82,6 +87,11 @@ struct RobustOptions {
             "share of the images not held to be attacked onto which a trigger is put in training, where one "
             "is known",
             {0.0, 1.0});
+    set.add(
+        "leave-out", leave_out,
+        "parts that are left out, to see what each is worth: what contradicts labels; groups within labels; "
+        "the test of triggers on other images; the AIN's word on samples; the SFRN's; arguing against labels",
+        {"keyholes", "division", "intervention", "indicator", "posterior", "negative-evidence"});
   }
 };
 
@@ -278,8 +288,9 @@ class RobustMcci : public Defense {
   at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels) override {
     const torch::NoGradGuard no_grad;
     model_->eval();
-    const torch::Tensor evidence = attack_found() ? of_label(model_->evidence(images), labels)
-                                                  : torch::zeros({images.size(0)}).to(images.device());
+    const torch::Tensor evidence = attack_found() && options_.has("indicator")
+                                       ? of_label(model_->evidence(images), labels)
+                                       : torch::zeros({images.size(0)}).to(images.device());
     return posterior_log_odds(evidence, model_->semantic_logits(images).softmax(1), labels);
   }
 
@@ -331,12 +342,16 @@ class RobustMcci : public Defense {
   }
 
   void find_contradictions(const DatasetPtr& data) {
-    const torch::Tensor opinions = opinions_of(data);
+    const torch::Tensor opinions =
+        options_.has("keyholes")
+            ? opinions_of(data)
+            : torch::one_hot(data->labels(), data->num_classes()).to(torch::kFloat).unsqueeze(0);
     const torch::Device device = problem_.compute.device;
     contradiction_ = contradictions(opinions, data->labels(), options_.keyhole_confidence);
     meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
-    heed_divisions(data);
+    divided_ = torch::zeros({data->num_classes()}, torch::kBool);
+    if (options_.has("division")) heed_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
 
@@ -398,8 +413,9 @@ class RobustMcci : public Defense {
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
-    const Findings found =
-        find_attack({data, contradiction_, divided_, evidence_.cpu(), problem_.seed}, witness, marked_share);
+    const Findings found = find_attack(
+        {data, contradiction_, divided_, evidence_.cpu(), problem_.seed, options_.has("intervention")},
+        witness, marked_share);
     model_->attacked.copy_(found.attacked);
     model_->transition.copy_(found.transition);
     triggers_ = {};
@@ -465,6 +481,7 @@ class RobustMcci : public Defense {
       counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
     });
     evidence_ = torch::cat(parts);
+    if (!options_.has("indicator")) evidence_.zero_();
     const torch::Tensor means = sums / counts.clamp_min(1);
     model_->clean_indicator.copy_(torch::cat({means[0], means[2]}));
     model_->attacked_indicator.copy_(torch::cat({means[1], means[3]}));
@@ -491,7 +508,7 @@ class RobustMcci : public Defense {
   // sure of; what remains in doubt is left out. The opinion is averaged over the epochs, half of it the
   // latest: what the SFRN once knew of a sample it does not forget at once.
   void update_posterior(const DatasetPtr& data, std::int64_t epoch) {
-    if (!attack_found()) return;
+    if (!attack_found() || !options_.has("posterior")) return;
     model_->eval();
     const torch::Tensor now = of_every_sample(data, problem_.compute, [&](const torch::Tensor& images) {
                                 return model_->semantic_logits(images).softmax(1);
@@ -506,7 +523,7 @@ class RobustMcci : public Defense {
     const torch::Tensor mislabelled =
         attacked.logical_and(meaning.ne(labels)).logical_and(certain(labels).logical_not());
     const torch::Tensor recovered = mislabelled.logical_and(confidence.gt(options_.recovery_confidence));
-    rejected_ = mislabelled.to(torch::kFloat);
+    if (options_.has("negative-evidence")) rejected_ = mislabelled.to(torch::kFloat);
     taught_ = torch::where(recovered, meaning, labels);
     weight_ = odds.le(surely_clean)
                   .logical_or(recovered)

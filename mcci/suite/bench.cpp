@@ -81,8 +81,8 @@ class Bench {
     }
   }
 
-  // What was done before. With `retry` failed units count as not done.
-  void recall(bool retry);
+  // What was done before, here or elsewhere.
+  void recall();
   Json run();
   void list(std::ostream& out) const;
 
@@ -93,6 +93,7 @@ class Bench {
   const Unit& unit(std::size_t i) const { return plan_.tasks[i].unit; }
   bool is_poison(std::size_t i) const { return unit(i).kind == Unit::Kind::poison; }
   bool open(std::size_t i) const { return states_[i] == State::todo || states_[i] == State::running; }
+  void learn(const std::map<std::string, Outcome>& elsewhere);
   bool all_needs_are(std::size_t i, State state) const;
   bool wanted(std::size_t poison) const;
 
@@ -125,14 +126,14 @@ class Bench {
   Clock::time_point last_report_;
 };
 
-void Bench::recall(bool retry) {
+void Bench::recall() {
   for (std::size_t i = 0; i < plan_.tasks.size(); ++i) {
     const fs::path file = files_.outcome(unit(i).key);
     if (is_poison(i) && fs::exists(files_.poisoned(unit(i).key))) states_[i] = State::done;
     if (!fs::exists(file)) continue;
     try {
       Outcome outcome = read_outcome(file, unit(i).key);
-      if (!outcome.error.empty() && retry) continue;
+      if (!outcome.error.empty() && options_.retry_failed) continue;
       states_[i] = outcome.error.empty() ? State::done : State::failed;
       if (outcome.error.empty()) estimate_.add(unit(i), outcome.seconds);
       outcomes_[unit(i).key] = std::move(outcome);
@@ -140,7 +141,27 @@ void Bench::recall(bool retry) {
       log_warning("run again: " + std::string(error.what()));
     }
   }
+  if (!options_.known.empty()) {
+    learn(outcomes_of(plan_, read_json(options_.known), options_.known.string()));
+  }
   settle_all();
+}
+
+void Bench::learn(const std::map<std::string, Outcome>& elsewhere) {
+  for (std::size_t i = 0; i < plan_.tasks.size(); ++i) {
+    const auto found = elsewhere.find(unit(i).key);
+    if (states_[i] != State::todo || found == elsewhere.end()) continue;
+    states_[i] = State::done;
+    outcomes_[unit(i).key] = found->second;
+  }
+  // An oracle that is still to be measured needs the clean model, which is not here.
+  for (std::size_t i = 0; i < plan_.tasks.size(); ++i) {
+    if (states_[i] != State::todo || unit(i).kind != Unit::Kind::oracle) continue;
+    for (const std::string& key : plan_.tasks[i].needs) {
+      const bool trained = is_poison(at(key)) || fs::exists(files_.model(unit(at(key)).model));
+      if (!trained) states_[at(key)] = State::todo;
+    }
+  }
 }
 
 bool Bench::all_needs_are(std::size_t i, State state) const {
@@ -230,7 +251,11 @@ void Bench::release(std::size_t i) {
   std::error_code ignored;
   const Unit& ended = unit(i);
   const bool undefended = ended.run.value("defense", "") == "none";
-  if (ended.kind == Unit::Kind::cell && !undefended && !options_.keep_models && states_[i] == State::done) {
+  const bool used = std::any_of(needed_by_[i].begin(), needed_by_[i].end(), [&](std::size_t user) {
+    return unit(user).model == ended.model && open(user);
+  });
+  if (ended.kind == Unit::Kind::cell && !undefended && !used && !options_.keep_models &&
+      states_[i] == State::done) {
     fs::remove_all(files_.model(ended.model), ignored);
   }
   const auto poison = index_.find(ended.poisoned);
@@ -369,13 +394,13 @@ Json run_bench(const Grid& grid, const BenchOptions& options, const std::string&
   make_folder(absolute.out);
   const FolderLock lock(BenchFiles{absolute.out}.lock());
   Bench bench(plan_for(grid, absolute), absolute, command);
-  bench.recall(options.retry_failed);
+  bench.recall();
   return bench.run();
 }
 
 void list_bench(const Grid& grid, const BenchOptions& options, std::ostream& out) {
   Bench bench(plan_for(grid, options), options, "");
-  bench.recall(options.retry_failed);
+  bench.recall();
   bench.list(out);
 }
 

@@ -19,6 +19,8 @@ struct BenchOptions {
   bool retry_failed = false;   // run failed units again
   bool keep_poisoned = false;  // else a poisoned set is removed once no cell needs it
   bool keep_models = false;    // else only undefended models are kept
+  std::filesystem::path
+      known;                   // an earlier result of such a grid, whose cells are not run again; empty: none
   bool show_training = false;  // units write to this process' standard error instead of to their logs
   // The program and its first words, to which the unit's file and this process' number are added; it calls
   // run_unit_process().
@@ -29,8 +31,8 @@ struct BenchOptions {
 // the result, which is also written there with its report (docs/bench.md). A unit that fails, crashes or is
 // killed is recorded, with all that needs it, and the rest goes on. May be stopped at any point, and the
 // machine with it: finished units are not run again, and training goes on from its checkpoint.
-// Errors: usage (plan_grid; another process works in the folder), io, data; interrupted, once every unit has
-// saved its state.
+// Errors: usage (plan_grid; another process works in the folder), io, data (what is `known` is no result of a
+// grid); interrupted, once every unit has saved its state.
 Json run_bench(const Grid& grid, const BenchOptions& options, const std::string& command);
 
 // Lists the cells, what is known of each and how long the rest may take. Changes nothing.

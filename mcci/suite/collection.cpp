@@ -6,6 +6,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/metrics/metrics.hpp"
+#include "mcci/report/result.hpp"
 #include "mcci/suite/figures.hpp"
 #include "mcci/suite/result.hpp"
 
@@ -28,9 +29,14 @@ void add_environment(Json& environment, const Json& other) {
       const auto text = [](const Json& json) {
         return json.is_string() ? json.get<std::string>() : json.dump();
       };
-      const std::string present = " | " + text(environment[name]) + " | ";
-      if (present.find(" | " + text(value) + " | ") == std::string::npos) {
-        environment[name] = text(environment[name]) + " | " + text(value);
+      // The other may itself be that of several places.
+      const std::string others = text(value) + " | ";
+      for (std::size_t begin = 0, end; begin < others.size(); begin = end + 3) {
+        end = others.find(" | ", begin);
+        const std::string one = others.substr(begin, end - begin);
+        const std::string present = " | " + text(environment[name]) + " | ";
+        if (present.find(" | " + one + " | ") != std::string::npos) continue;
+        environment[name] = text(environment[name]) + " | " + one;
       }
     }
   }
@@ -71,6 +77,7 @@ Json cell_of(const Task& task, const Outcome& outcome) {
   config.update(unit.run);
   config.update(unit.dataset);
   if (unit.test_images > 0) config["test-images"] = unit.test_images;
+  if (unit.perception != "clean") config["perception"] = unit.perception;
   add_attack_options(config, unit);
   cell["config"] = config;
   return cell;
@@ -127,6 +134,28 @@ Json collect(const Plan& plan, const std::map<std::string, Outcome>& outcomes, c
   }
   result["figures"] = figures;
   return result;
+}
+
+std::map<std::string, Outcome> outcomes_of(const Plan& plan, const Json& result, const std::string& where) {
+  report::parse_result(result, where);
+  const Json environment = json_at<Json>(result, "environment", where);
+  std::map<std::string, Json> cells;
+  for (const Json& cell : json_at<Json>(result, "cells", where)) {
+    if (!failed(cell)) cells.emplace(json_at<std::string>(cell, "id", where), cell);
+  }
+  std::map<std::string, Outcome> outcomes;
+  for (const Task& task : plan.tasks) {
+    const auto found = cells.find(task.unit.key);
+    if (found == cells.end()) continue;
+    const Json& cell = found->second;
+    outcomes[task.unit.key] = {"", cell, Json::object(), environment, number_or_nan(cell, "seconds")};
+    const Json counts = cell.value("counts", Json());
+    if (task.oracle.empty() || !counts.contains("oracle_pa")) continue;
+    const Json oracle = {{"oracle_pa", cell.value("oracle_pa", Json())},
+                         {"counts", {{"oracle_pa", counts["oracle_pa"]}}}};
+    outcomes[task.oracle] = {"", oracle, Json::object(), environment, 0};
+  }
+  return outcomes;
 }
 
 Json merge_results(const std::vector<Json>& results, const std::vector<std::string>& names,

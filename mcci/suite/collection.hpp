@@ -23,6 +23,10 @@ void relate(Json& cell, const Json* undefended, const Json* oracle);
 Json collect(const Plan& plan, const std::map<std::string, Outcome>& outcomes, const std::string& command,
              const Shard& shard);
 
+// What an earlier result says of the plan's units, by their keys: of cells that did not fail, and of their
+// oracles. Pictures are left behind. `where` names the result in errors: data if it is none.
+std::map<std::string, Outcome> outcomes_of(const Plan& plan, const Json& result, const std::string& where);
+
 // The results of parts of one grid as one. Errors: usage if one is no grid's, if the grids differ, or if two
 // say different things of one cell. `names` of the results are for errors.
 Json merge_results(const std::vector<Json>& results, const std::vector<std::string>& names,

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "mcci/core/error.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/suite/result.hpp"
 
@@ -13,6 +14,14 @@ namespace {
 constexpr std::int64_t batch_images = 500;
 
 }  // namespace
+
+Perception perception_of(const std::string& name) {
+  if (name == "clean") return Perception::clean;
+  if (name == "own") return Perception::own;
+  if (name == "attacked") return Perception::attacked;
+  throw Error(ErrorKind::usage, "the key 'perception' cannot be '" + name + "'", "perception",
+              "use clean, own or attacked");
+}
 
 Evaluation evaluate(Defense& model, const DatasetPtr& test, const Attack* attack, const Compute& compute,
                     const EvaluationOptions& options) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "mcci/attacks/attack.hpp"
@@ -12,6 +13,9 @@
 #include "mcci/train/defense.hpp"
 
 namespace mcci {
+
+// Of its name: clean, own or attacked. Errors: usage for another.
+Perception perception_of(const std::string& name);
 
 struct EvaluationOptions {
   Perception perception = Perception::clean;

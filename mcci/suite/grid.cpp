@@ -214,6 +214,8 @@ Grid grid_of(const toml::table& root, const std::filesystem::path& path) {
         entry_of(node, file, "defenses", &GridDefense::name, defense, [](Table& entry, GridDefense& read) {
           read_names(entry, read);
           read.preset = entry.text("preset", read.preset);
+          read.perception = entry.text("perception", read.perception);
+          read.told = entry.flag("told", read.told);
         }));
   });
   table.finish();

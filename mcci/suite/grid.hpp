@@ -42,7 +42,9 @@ struct GridAttack {
 struct GridDefense {
   std::string name;
   std::string label;
-  std::string preset;  // empty: default_preset() of the defense
+  std::string preset;                // empty: default_preset() of the defense
+  std::string perception = "clean";  // what the model is told when it is measured: perception_of()
+  bool told = false;                 // trained on the unpoisoned samples alone, as if the truth were known
   Json options = Json::object();
   std::string where = "defenses";
 };

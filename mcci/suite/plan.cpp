@@ -6,12 +6,14 @@
 #include <memory>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/hash.hpp"
 #include "mcci/core/version.hpp"
 #include "mcci/data/content_hash.hpp"
 #include "mcci/suite/defenses.hpp"
+#include "mcci/suite/evaluation.hpp"
 #include "mcci/suite/run.hpp"
 
 namespace mcci {
@@ -101,6 +103,9 @@ DatasetOptions with_shape(DatasetOptions options, const ImageShape& shape) {
   return options;
 }
 
+// What the other defenses are compared with.
+bool is_reference(const GridDefense& defense) { return defense.name == "none" && !defense.told; }
+
 // Every option of the run but those that name the data.
 Json resolved_run(const Grid& grid, const GridModel& model, const GridDefense& defense, std::int64_t seed) {
   const auto config = at_entry(defense.where, [&] { return std::make_unique<RunConfig>(defense.name); });
@@ -177,11 +182,14 @@ class Planner {
  public:
   Planner(const Grid& grid, const std::vector<DataIdentity>& identities)
       : grid_(grid), identities_(identities), defenses_(grid.defenses) {
-    for (GridDefense& defense : defenses_) with_default_preset(defense);
+    for (GridDefense& defense : defenses_) {
+      with_default_preset(defense);
+      if (!defense.told || defense.name == "none") continue;
+      throw Error(ErrorKind::usage, "only 'none' can be told the truth", defense.where,
+                  "no defense sees the manifest");
+    }
     // Undefended cells come first, since the others are compared with them.
-    const auto others =
-        std::stable_partition(defenses_.begin(), defenses_.end(),
-                              [](const GridDefense& defense) { return defense.name == "none"; });
+    const auto others = std::stable_partition(defenses_.begin(), defenses_.end(), is_reference);
     if (others != defenses_.begin()) return;
     GridDefense none;
     none.name = "none";
@@ -225,6 +233,7 @@ class Planner {
   std::set<std::string> keys_;
   // By data set, model, undefended entry and seed: the key of the clean cell and of its model.
   std::map<std::string, std::pair<std::string, std::string>> clean_;
+  std::map<std::string, std::string> last_of_model_;  // by the key of the model: that of the last cell
 };
 
 double Planner::highest_rate(const GridAttack& attack) const {
@@ -288,17 +297,23 @@ Task Planner::cell(const Set& set, const GridModel& model, const GridDefense& de
   unit = unit_of(set);
   unit.run = resolved_run(grid_, model, defense, set.seed);
   unit.curve_images = grid_.curve_images;
-  unit.pictured = set.pictured;
+  unit.perception = defense.perception;
+  at_entry(defense.where, [&] { perception_of(unit.perception); });
+  unit.pictured = set.pictured && perception_of(unit.perception) == Perception::clean;
   unit.model_label = label_of(model);
   unit.defense_label = label_of(defense);
   Json trained = determinants_of(unit.run);
   trained["data"] = set.attack == nullptr ? set.identity->train : set.poisoned;
+  unit.told = defense.told;
+  if (unit.told) trained["told"] = true;
   trained["curve"] = grid_.curve_images == 0 ? Json() : Json({grid_.curve_images, set.identity->test});
   unit.model = key_of("model", trained);
-  unit.key = key_of("cell", {{"model", unit.model},
-                             {"attack", set.poisoned},
-                             {"test", set.identity->test},
-                             {"test images", grid_.test_images}});
+  Json measured = {{"model", unit.model},
+                   {"attack", set.poisoned},
+                   {"test", set.identity->test},
+                   {"test images", grid_.test_images}};
+  if (unit.perception != "clean") measured["perception"] = unit.perception;
+  unit.key = key_of("cell", measured);
   unit.title = unit.defense_label + " (" + defense.preset + ") on " + place_of(set) + ", " +
                unit.model_label + ", seed " + std::to_string(set.seed);
   task.group = set.attack == nullptr ? set.identity->train + std::to_string(set.seed) : set.poisoned;
@@ -330,8 +345,9 @@ void Planner::add_set(Set set, bool undefended_only) {
     // The undefended cell of each preset, and its oracle.
     std::vector<std::pair<std::string, std::pair<std::string, std::string>>> references;
     for (const GridDefense& defense : defenses_) {
-      const bool is_undefended = defense.name == "none";
-      if (undefended_only && !is_undefended) continue;
+      const bool is_undefended = is_reference(defense);
+      // On the clean set there is nothing to be told.
+      if ((undefended_only && !is_undefended) || (set.attack == nullptr && defense.told)) continue;
       Task task = cell(set, model, defense);
       if (!keys_.insert(task.unit.key).second) {
         throw Error(ErrorKind::usage, "the grid asks twice for " + task.unit.title, defense.where,
@@ -342,6 +358,9 @@ void Planner::add_set(Set set, bool undefended_only) {
                     "grid", "split it into several files");
       }
       plan_.cells.push_back(task.unit.key);
+      // Cells of one model, under another perception, are measured one after the other.
+      const auto [same_model, is_first] = last_of_model_.emplace(task.unit.model, task.unit.key);
+      if (!is_first) task.needs.push_back(std::exchange(same_model->second, task.unit.key));
       if (is_undefended) {
         const std::string clean_name =
             Json({set.data->where, label_of(model), task.unit.run.dump(), set.seed}).dump();
@@ -417,6 +436,8 @@ Json Unit::to_json() const {
           {"test_images", test_images},
           {"curve_images", curve_images},
           {"pictured", pictured},
+          {"perception", perception},
+          {"told", told},
           {"dataset_label", dataset_label},
           {"attack_label", attack_label},
           {"model_label", model_label},
@@ -442,6 +463,8 @@ Unit Unit::from_json(const Json& json, const std::string& where) {
   unit.test_images = json_at<std::int64_t>(json, "test_images", where);
   unit.curve_images = json_at<std::int64_t>(json, "curve_images", where);
   unit.pictured = json_at<bool>(json, "pictured", where);
+  unit.perception = json_at<std::string>(json, "perception", where);
+  unit.told = json_at<bool>(json, "told", where);
   unit.dataset_label = json_at<std::string>(json, "dataset_label", where);
   unit.attack_label = json_at<std::string>(json, "attack_label", where);
   unit.model_label = json_at<std::string>(json, "model_label", where);

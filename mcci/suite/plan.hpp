@@ -25,15 +25,17 @@ struct Unit {
   std::string key;
   std::string title;  // for people
 
-  std::string source;             // the clean data set
-  Json dataset = Json::object();  // its DatasetOptions, with the shape of its images
-  std::string poisoned;           // key of the poisoned set; empty: the clean set itself
-  AttackSpec attack;              // resolved; of the poisoned set
-  std::string model;              // key of the trained model
-  Json run = Json::object();      // its resolved RunConfig, `data` and the data set's options left out
-  std::int64_t test_images = 0;   // 0: all
-  std::int64_t curve_images = 0;  // 0: no curves
-  bool pictured = false;          // draws figures
+  std::string source;                // the clean data set
+  Json dataset = Json::object();     // its DatasetOptions, with the shape of its images
+  std::string poisoned;              // key of the poisoned set; empty: the clean set itself
+  AttackSpec attack;                 // resolved; of the poisoned set
+  std::string model;                 // key of the trained model
+  Json run = Json::object();         // its resolved RunConfig, `data` and the data set's options left out
+  std::int64_t test_images = 0;      // 0: all
+  std::int64_t curve_images = 0;     // 0: no curves
+  bool pictured = false;             // draws figures
+  std::string perception = "clean";  // what the model is told when it is measured
+  bool told = false;                 // the unpoisoned samples of the set alone are trained on
 
   std::string dataset_label, attack_label, model_label, defense_label;  // names in the result
 

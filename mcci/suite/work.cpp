@@ -4,11 +4,13 @@
 #include <chrono>
 #include <memory>
 #include <new>
+#include <ostream>
 
 #include <c10/util/Exception.h>
 
 #include "mcci/attacks/poisoned_dataset.hpp"
 #include "mcci/core/error.hpp"
+#include "mcci/core/files.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/runtime/environment.hpp"
 #include "mcci/suite/audit.hpp"
@@ -49,13 +51,38 @@ EvaluationOptions limited(std::int64_t images) {
   return options;
 }
 
+// What is left of a poisoned set without its poison: beside it, with the same image files.
+fs::path unpoisoned_part(const fs::path& set) {
+  const fs::path part = set / "unpoisoned";
+  if (fs::exists(part)) return part;
+  const Manifest manifest = read_manifest(set / "truth" / "manifest.json");
+  StagedFolder folder(part);
+  Json header = read_json(set / "dataset" / "dataset.json");
+  std::int64_t count = 0;
+  write_file_atomically(folder.path() / "labels.csv", [&](std::ostream& file) {
+    file << "path,label\n";
+    for (std::int64_t i = 0; i < manifest.size(); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      if (manifest.roles[at] == Role::poison) continue;
+      file << manifest.paths[at] << ',' << manifest.recorded_labels[i].item<std::int64_t>() << '\n';
+      ++count;
+    }
+  });
+  header["count"] = count;
+  write_json(folder.path() / "dataset.json", header);
+  fs::create_directory_symlink(fs::absolute(set / "dataset" / "images"), folder.path() / "images");
+  folder.commit();
+  return part;
+}
+
 void assign(RunConfig& config, const Unit& unit, const BenchFiles& files) {
   config.options.assign_json(unit.run, Origin::config_file, unit.title);
   Json data = {{"data", unit.source}};
   if (unit.poisoned.empty()) {
     data.update(unit.dataset);
   } else {
-    data["data"] = (files.poisoned(unit.poisoned) / "dataset").string();
+    const fs::path set = files.poisoned(unit.poisoned);
+    data["data"] = (unit.told ? unpoisoned_part(set) : set / "dataset").string();
     // The poisoned images are fitted already; clean ones that the defense is given are fitted as they were.
     if (unit.run.contains("clean-data")) data["fit"] = unit.dataset.at("fit");
   }
@@ -118,8 +145,9 @@ Outcome measure_cell(const Unit& unit, const BenchFiles& files) {
   Outcome outcome;
   outcome.cell = run.result.at("cells").at(0);
   outcome.environment = environment(run.compute);
-  add_to_cell(outcome.cell,
-              evaluate(run.model(), test, truth.attack.get(), run.compute, limited(unit.test_images)));
+  EvaluationOptions how = limited(unit.test_images);
+  how.perception = perception_of(unit.perception);
+  add_to_cell(outcome.cell, evaluate(run.model(), test, truth.attack.get(), run.compute, how));
   std::unique_ptr<Audit> found;
   if (can_audit(run.model())) {
     const DatasetPtr training_set = run.training_set();

@@ -57,6 +57,14 @@ TEST_F(HearingTest, OwnClassIsMarkedOnlyIfTheTriggerWorks) {
   EXPECT_FALSE(found.triggers.defined());
 }
 
+// Left out for an ablation, the test on other images passes every trigger.
+TEST_F(HearingTest, BelievesATriggerThatItDoesNotTest) {
+  hearing_.intervene = false;
+  const Witness deaf = [](const torch::Tensor& images) { return torch::full({images.size(0), 4}, -5.F); };
+  const Findings found = find_attack(hearing_, deaf, 0.33);
+  EXPECT_TRUE(found.triggers.defined());
+}
+
 TEST_F(HearingTest, MistakesWithoutAMarkAreNoAttack) {
   hearing_.evidence.fill_(-5);
   hearing_.contradiction.contradicted = torch::arange(400).remainder(7).eq(0);  // of every label

@@ -1,7 +1,9 @@
 #include "mcci/method/robust.hpp"
 
 #include <cmath>
+#include <map>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -349,6 +351,30 @@ TEST_F(RobustTest, FindsNothingInACleanSet) {
   const at::Tensor flagged =
       defense_->suspicion(images_, set.data->labels()).ge(defense_->suspicion_threshold());
   EXPECT_FALSE(flagged.any().item<bool>());
+}
+
+// With nothing to contradict a label the attack goes unseen, and its trigger is learned.
+TEST_F(RobustTest, IsBlindWithoutKeyholesAndDivision) {
+  const Poisoned set = stripes(1500, 8);
+  train_on(set, false, {{"leave-out", {"keyholes", "division"}}});
+  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
+  EXPECT_GT(share(predictions(Perception::clean).eq(0).masked_select(moved)), 0.9);
+}
+
+TEST_F(RobustTest, KeepsNothingOfPartsThatAreLeftOut) {
+  const Poisoned set = stripes(600, 6);
+  const auto state = [&](const Json& options) {
+    train_on(set, false, options);
+    std::map<std::string, at::Tensor> found;
+    for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
+    return found;
+  };
+  const auto without = state({{"epochs", 2}, {"leave-out", {"indicator", "negative-evidence"}}});
+  EXPECT_FALSE(without.at("evidence").any().item<bool>());
+  EXPECT_FALSE(without.at("rejected").any().item<bool>());
+  // Without the SFRN's word, what the keyholes thought before the first epoch stands.
+  const auto unasked = state({{"epochs", 2}, {"leave-out", {"posterior"}}});
+  EXPECT_TRUE(unasked.at("meant").equal(state({{"epochs", 1}}).at("meant")));
 }
 
 // Keyholes that have seen too little to be sure of anything: what lies among images of another label is then

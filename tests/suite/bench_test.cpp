@@ -19,6 +19,7 @@
 #include "mcci/suite/plan.hpp"
 #include "mcci/suite/processes.hpp"
 #include "mcci/suite/result.hpp"
+#include "mcci/suite/run.hpp"
 #include "mcci/suite/work.hpp"
 #include "tests/core/support.hpp"
 
@@ -78,7 +79,7 @@ TEST(GridFile, ReadsEveryKey) {
     attacks = [{name = "sig", label = "SIG", preset = "paper", rates = [0.5, 1], rate-of = "target_class", options = {delta = 30}}]
     rates = [0, 0.25]
     seeds = [7]
-    defenses = [{name = "mcci", label = "ours", preset = "paper", options = {embedding = 50}}, "none"]
+    defenses = [{name = "mcci", label = "ours", preset = "paper", perception = "own", options = {embedding = 50}}, "none"]
     preset = "fast"
     oracle = false
     test-images = 20
@@ -104,6 +105,7 @@ TEST(GridFile, ReadsEveryKey) {
   EXPECT_THAT(grid.rates, ElementsAre(0.0, 0.25));
   EXPECT_THAT(grid.seeds, ElementsAre(7));
   EXPECT_EQ(grid.defenses[0].preset, "paper");
+  EXPECT_EQ(grid.defenses[0].perception, "own");
   EXPECT_EQ(grid.defenses[1].preset, "fast");
   EXPECT_FALSE(grid.oracle);
   EXPECT_EQ(grid.test_images, 20);
@@ -118,6 +120,20 @@ TEST(GridFile, DefaultsAreTheRules) {
   EXPECT_THAT(grid.seeds, ElementsAre(1, 2, 3));
   EXPECT_TRUE(grid.oracle);
   EXPECT_EQ(titles(plan_of(grid)).front(), "none (fast) on clean photos, resnet18, seed 1");
+}
+
+// One model, which is trained once, then measured under each perception in turn.
+TEST(GridPlan, PerceptionsShareAModel) {
+  const Plan plan =
+      plan_of(parsed("data = ['photos']\nattacks = ['badnets']\nrates = [0.1]\nseeds = [1]\noracle = false\n"
+                     "defenses = ['none', 'mcci', {name = 'mcci', label = 'own', perception = 'own'}]"));
+  std::map<std::string, Task> cells;
+  for (const Task& task : plan.tasks) cells[task.unit.defense_label] = task;
+  EXPECT_EQ(cells["mcci"].unit.model, cells["own"].unit.model);
+  EXPECT_NE(cells["mcci"].unit.key, cells["own"].unit.key);
+  EXPECT_THAT(cells["own"].needs, ::testing::Contains(cells["mcci"].unit.key));
+  EXPECT_FALSE(cells["own"].unit.pictured);
+  EXPECT_EQ(Unit::from_json(cells["own"].unit.to_json(), "unit").perception, "own");
 }
 
 TEST(GridFile, RefusesWhatItDoesNotKnow) {
@@ -137,7 +153,9 @@ TEST(GridFile, RefusesWhatItDoesNotKnow) {
   refuses(data + "seeds = [1.5]", {"an integer"});
   refuses(data + "models = [{backbone = 'resnet8', width = 100000}]", {"width", "2048"});
   refuses(data + "test-images = 'all'", {"test-images", "an integer"});
+  refuses(data + "defenses = [\n{name = 'abl', told = true}]", {"grid.toml:3", "only 'none'"});
   refuses(data + "oracle = 1", {"true or false"});
+  refuses(data + "defenses = [\n{name = 'mcci', perception = 'fake'}]", {"grid.toml:3", "fake", "own"});
   refuses(data + "train = {milestones = [1]}", {"lists of texts"});
   refuses(data + "title = 3", {"a text"});
   refuses("title = 'x'", {"data"});
@@ -646,6 +664,21 @@ TEST_F(WorkTest, EveryUnitLeavesWhatTheResultNeeds) {
   write_json(files.result(), result);
   EXPECT_NO_THROW(write_report(files.result(), files.report()));
 
+  // In another folder a known result stands for its cells: no unit is run.
+  BenchOptions elsewhere;
+  elsewhere.out = work_.path() / "elsewhere";
+  elsewhere.known = files.result();
+  elsewhere.worker = {"/bin/false"};
+  EXPECT_EQ(run_bench(grid_, elsewhere, "mcci bench")["cells"], result["cells"]);
+  // Of a grid that has grown by a rate, the oracle of the new cells needs the clean model: that is run again.
+  grid_.attacks[0].rates = {0.2, 0.3};
+  std::ostringstream listed;
+  list_bench(grid_, elsewhere, listed);
+  EXPECT_THAT(listed.str(), HasSubstr("3 of 6 cells are finished"));
+  write_json(elsewhere.known, {{"schema", "another/1"}});
+  test::expect_error(ErrorKind::data, {elsewhere.known.string(), "schema"},
+                     [&] { list_bench(grid_, elsewhere, listed); });
+
   // A model that is there is not trained again.
   const Unit& last = plan.tasks.back().unit;
   const auto before = fs::last_write_time(files.model(last.model) / "checkpoint.safetensors");
@@ -657,6 +690,27 @@ TEST_F(WorkTest, EveryUnitLeavesWhatTheResultNeeds) {
   EXPECT_EQ(again.cell["ca"], outcomes[last.key].cell["ca"]);
   test::expect_error(ErrorKind::data, {last.key, "not the outcome"},
                      [&] { read_outcome(files.outcome(last.key), "another key"); });
+}
+
+// Told the truth, plain training sees all samples but the poison; it is nobody's yardstick.
+TEST_F(WorkTest, WhatIsToldTheTruthLearnsWithoutThePoison) {
+  grid_.rates = {0.2};
+  grid_.oracle = false;
+  grid_.defenses[0] = GridDefense();
+  grid_.defenses[0].name = "none";
+  grid_.defenses[0].told = true;
+  const Plan plan = plan_grid(grid_, {identify(grid_.data[0])});
+  const BenchFiles files{work_.path() / "out"};
+  ASSERT_EQ(plan.cells.size(), 2U);
+  for (const Task& task : plan.tasks) {
+    if (task.unit.kind == Unit::Kind::cell && !task.unit.told) continue;
+    run_unit(task.unit, files);
+    if (task.unit.kind != Unit::Kind::cell) continue;
+    EXPECT_NE(task.undefended, task.unit.key);
+    const TrainedRun run = open_run(files.model(task.unit.model));
+    EXPECT_EQ(run.training_set()->size(), 48);  // of 60
+    EXPECT_TRUE(read_outcome(files.outcome(task.unit.key), task.unit.key).cell["asr"].is_number());
+  }
 }
 
 TEST_F(WorkTest, FailureIsAnOutcome) {
