@@ -42,17 +42,18 @@ at::Tensor resize(const at::Tensor& images, std::int64_t height, std::int64_t wi
   const at::Tensor in = interleaved ? images : images.contiguous();
   const std::uint8_t* const from = in.data_ptr<std::uint8_t>();
   const std::int64_t plane = height * width;
-  std::vector<float> reduced(static_cast<std::size_t>(channels * plane));
+  const at::Tensor room = at::empty({channels, plane}, at::kFloat);
+  float* const reduced = room.data_ptr<float>();
   for (std::int64_t b = 0; b < count; ++b, to += channels * plane) {
     const std::uint8_t* const image = from + b * in.stride(0);
     if (interleaved) {
-      reduction.apply<3>(image, in.stride(2), reduced.data());
+      reduction.apply<3>(image, in.stride(2), reduced);
     } else {
       for (std::int64_t c = 0; c < channels; ++c) {
-        reduction.apply<1>(image + c * in.stride(1), in.stride(2), reduced.data() + c * plane);
+        reduction.apply<1>(image + c * in.stride(1), in.stride(2), reduced + c * plane);
       }
     }
-    round_to_bytes(reduced.data(), channels * plane, to);
+    round_to_bytes(reduced, channels * plane, to);
   }
   return out;
 }
@@ -148,19 +149,19 @@ at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const s
 at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit) {
   const Placement place_of = place(jpeg.height, jpeg.width, shape, fit);
   const std::int64_t count = place_of.height * place_of.width;
-  std::vector<float> reduced(static_cast<std::size_t>(3 * count));
+  const at::Tensor room = at::empty({3, count}, at::kFloat);
+  float* const reduced = room.data_ptr<float>();
   for (std::size_t i = 0; i < 3; ++i) {
     const Image& plane = jpeg.planes[i];
     const std::int64_t rows = i == 0 ? 1 : jpeg.rows, columns = i == 0 ? 1 : jpeg.columns;
     const Reduction reduction(
         side_of_plane(plane.height, rows, jpeg.height, place_of.kept_height, place_of.height),
         side_of_plane(plane.width, columns, jpeg.width, place_of.kept_width, place_of.width));
-    reduction.apply<1>(plane.pixels.data(), plane.width,
-                       reduced.data() + static_cast<std::int64_t>(i) * count);
+    reduction.apply<1>(plane.pixels.data(), plane.width, reduced + static_cast<std::int64_t>(i) * count);
   }
-  ycc_to_rgb(reduced.data(), count);
+  ycc_to_rgb(reduced, count);
   at::Tensor out = at::empty({1, 3, place_of.height, place_of.width}, at::kByte);
-  round_to_bytes(reduced.data(), 3 * count, out.data_ptr<std::uint8_t>());
+  round_to_bytes(reduced, 3 * count, out.data_ptr<std::uint8_t>());
   return centred_on_black(out, shape);
 }
 
