@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -105,6 +106,82 @@ class CommandLine:
         self.folder.cleanup()
 
 
+class Trainings:
+    """Whole runs of `mcci train` on a part of Fashion-MNIST with BadNets: 'seconds NAME' trains anew and measures that;
+    'ca NAME', 'asr NAME' and 'pa NAME' are what the model is worth, in percent, 'epochs NAME' those of its backbone. The
+    long run, `small paper`, is never asked for its seconds: it is made once, in build/bench; stopped, it goes on."""
+
+    FOLDER = ROOT / "build/bench"
+    LARGE = ["--backbone", "resnet8", "--width", "16"]
+    SMALL = ["--backbone", "resnet8", "--width", "8"]
+    RUNS = {  # images, and how they are trained on
+        "large none": (20000, ["--defense", "none", *LARGE]),
+        "large robust": (20000, ["--defense", "mcci", *LARGE]),
+        "small robust": (10000, ["--defense", "mcci", *SMALL, "--batch-size", "32"]),
+        "small paper": (10000, ["--defense", "mcci", *SMALL, "--preset", "paper"]),
+    }
+    SIDES = {20000: 28, 10000: 16}
+
+    def __init__(self, tool):
+        self.tool = tool
+        self.pid = os.getpid()
+        self.folder = tempfile.TemporaryDirectory(prefix="mcci-bench-")
+        for images, side in self.SIDES.items():
+            part, poisoned = self.part(images), self.poisoned(images)
+            if not part.exists():
+                subprocess.run([ROOT / "scripts/subset_idx.py", "/usr/share/datasets/fashion-mnist", part,
+                                "--train", str(images), "--test", "10000"], check=True)
+            if not poisoned.exists():
+                self.call("poison", "--data", part, "--image-size", side, "--attack", "badnets", "--rate", 0.1,
+                          "--out", poisoned)
+
+    def part(self, images):
+        return self.FOLDER / f"fashion-mnist-{images}"
+
+    def poisoned(self, images):
+        return self.FOLDER / f"poisoned-{images}"
+
+    def run_of(self, name):
+        return self.FOLDER / "paper" if name == "small paper" else Path(self.folder.name) / name.replace(" ", "-")
+
+    def call(self, *arguments):
+        subprocess.run([self.tool, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def train(self, name, resume=()):
+        images, options = self.RUNS[name]
+        self.call("train", "--data", self.poisoned(images) / "dataset", "--out", self.run_of(name), *options, "--seed", 1,
+                  *resume)
+
+    def measure(self, line):
+        figure, name = line.split(" ", 1)
+        run = self.run_of(name)
+        if figure == "seconds":
+            shutil.rmtree(run, ignore_errors=True)
+            start = time.perf_counter()
+            self.train(name)
+            return time.perf_counter() - start
+        if not (run / "result.json").exists():
+            self.train(name, ["--resume"])
+        cell = self.cell(run)
+        if figure == "epochs":
+            return sum(epoch["phase"] in ("conditioned", "joint") for epoch in cell["history"])
+        if cell.get("ca") is None:
+            images = self.RUNS[name][0]
+            self.call("eval", run, "--test", self.part(images), "--manifest", self.poisoned(images) / "truth/manifest.json")
+        return self.cell(run)[figure]
+
+    @staticmethod
+    def cell(run):
+        return json.loads((run / "result.json").read_text(encoding="utf-8"))["cells"][0]
+
+    def commands(self):
+        return {name: f"mcci train on {images} images: {' '.join(options)} --seed 1"
+                for name, (images, options) in self.RUNS.items()}
+
+    def close(self):
+        self.folder.cleanup()
+
+
 def contenders(arguments):
     cores = str(len(os.sched_getaffinity(0)))
     seconds = str(arguments.seconds)
@@ -113,6 +190,7 @@ def contenders(arguments):
         "shipped": lambda: Server(PYTHON, REFERENCE, "--seconds", seconds),
         "threads": lambda: Server(PYTHON, REFERENCE, "--seconds", seconds, "--threads", cores),
         "tool": lambda: CommandLine(arguments.tool),
+        "trainings": lambda: Trainings(arguments.tool),
     }
 
 
@@ -203,11 +281,30 @@ def prediction_entries(batch):
     ]
 
 
+def defense_entries():
+    small = "resnet8-w8, 10,000 images of 16x16"
+    images = 100 * 10000  # of the paper's schedule
+    trained = lambda what: asked("trainings", f"{what} small robust")
+    by_paper = lambda what: asked("trainings", f"{what} small paper")
+    entries = [
+        Entry("defense", "robust training over plain training, resnet8-w16, 20,000 images", "s",
+              asked("trainings", "seconds large robust"), "by the same recipe, without a defense",
+              asked("trainings", "seconds large none"), goal=at_most(1.5)),
+        Entry("defense", f"time to a clean model, {small}", "s", trained("seconds"),
+              "reference program's speed, 100 epochs of 10,000 images", lambda m: images / m("threads", "small 8"),
+              by_time, at_least(25)),
+        Entry("defense", f"epochs of its backbone to a clean model, {small}", "epochs", trained("epochs"), "preset `paper`",
+              by_paper("epochs"), by_time, at_least(10)),
+    ]
+    for figure, goal in (("ca", at_least(1)), ("asr", at_most(1)), ("pa", at_least(1))):
+        entries.append(Entry("defense", f"{figure.upper()} of that clean model", "%", trained(figure), "preset `paper`, 100 epochs",
+                             by_paper(figure), lambda value, baseline: value / max(baseline, 0.01), goal))
+    return entries
+
+
 ENTRIES = [
     *training_entries(64),
     *training_entries(16),
-    Entry("training", "robust epoch over plain epoch", "s", goal=at_most(1.5)),
-    Entry("training", "time to a clean model", "s", against="reference program, full schedule", goal=at_least(25)),
     Entry("training", "MCCI step on a CUDA device, width 64", "images/s"),
     *spectrum_entries(32),
     *spectrum_entries(64),
@@ -222,6 +319,7 @@ ENTRIES = [
           percent(asked("mcci", "wait memory 16")), goal=at_most(2)),
     Entry("data", "time that training waits, JPEG 500x375 to 32x32, width 16", "%",
           percent(asked("mcci", "wait jpeg 16")), goal=at_most(2)),
+    *defense_entries(),
     *prediction_entries(1),
     *prediction_entries(256),
     Entry("inference", "start of mcci", "s", asked("tool", "seconds start"), "python3 -c 'import torch'",
@@ -276,7 +374,8 @@ def measure(entries, servers, rounds):
     """The rounds' measurements by (contender, line), and the share of the machine that others took at worst."""
     requests = requests_of(entries)
     for contender, line in requests:
-        servers[contender].measure(line)  # warm-up
+        if contender != "trainings":  # which take minutes
+            servers[contender].measure(line)  # warm-up
     taken = []
     foreign = 0.0
     for number in range(rounds):
@@ -337,6 +436,7 @@ def run(groups, arguments):
         servers = {name: start[name]() for name in names}
         environment = servers["mcci"].ask("environment")
         taken, foreign = measure(entries, servers, arguments.rounds)
+        commands = servers["trainings"].commands() if "trainings" in servers else {}
         for server in servers.values():
             server.close()
         runs[group] = {
@@ -347,6 +447,7 @@ def run(groups, arguments):
             "taken by other programs, at most": round(foreign, 3),
             "environment": environment,
             "reference": versions_of_reference(),
+            **({"trainings": commands} if commands else {}),
         }
         for entry in entries:
             if entry.value:  # what this command does not measure may have been measured elsewhere

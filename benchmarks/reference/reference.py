@@ -4,6 +4,7 @@ the spectrum by SciPy for each image and channel. What mcci's speed is compared 
 this purpose, it shares nothing with mcci.
 
     reference.py [--threads N] train WIDTH       training steps of ResNet-18 (32x32) with the AIN, batch 128
+    reference.py [--threads N] small WIDTH       of the ResNet-8 and the AIN, grey images of 16x16
     reference.py [--threads N] plain WIDTH       of the ResNet-18 alone
     reference.py [--threads N] predict WIDTH BATCH     the ResNet-18 alone, in evaluation mode
     reference.py [--threads N] spectrum SIZE loop|batch     3-channel spectra, one by one or all at once
@@ -49,18 +50,18 @@ class BasicBlock(nn.Module):
         return F.relu(out + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
-    """For 32x32 images: a 3x3 stem without pooling."""
+class ResNet(nn.Module):
+    """For small images: a 3x3 stem without pooling. ResNet-18 has 4 stages of 2 blocks, ResNet-8 3 of 1."""
 
-    def __init__(self, width, outputs):
+    def __init__(self, width, outputs, stages=4, blocks=2, colours=3):
         super().__init__()
-        layers = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        layers = [nn.Conv2d(colours, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         inputs = width
-        for stage in range(4):
+        for stage in range(stages):
             channels = width << stage
-            layers.append(BasicBlock(inputs, channels, 1 if stage == 0 else 2))
-            layers.append(BasicBlock(channels, channels, 1))
-            inputs = channels
+            for block in range(blocks):
+                layers.append(BasicBlock(inputs, channels, 2 if stage > 0 and block == 0 else 1))
+                inputs = channels
         self.features = nn.Sequential(*layers)
         self.fc = nn.Linear(inputs, outputs)
 
@@ -69,10 +70,10 @@ class ResNet18(nn.Module):
 
 
 class AttackIndicationNetwork(nn.Module):
-    def __init__(self):
+    def __init__(self, colours, size):
         super().__init__()
         layers = []
-        inputs = 3
+        inputs = colours
         for channels, dropout in ((32, 0.2), (64, 0.3), (128, 0.4)):
             for _ in range(2):
                 layers += [
@@ -83,17 +84,17 @@ class AttackIndicationNetwork(nn.Module):
                 inputs = channels
             layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
-        self.fc = nn.Linear(inputs * 4 * 4, EMBEDDING)
+        self.fc = nn.Linear(inputs * (size // 8) ** 2, EMBEDDING)
 
     def forward(self, spectrum):
         return self.fc(self.features(spectrum).flatten(1))
 
 
 class Mcci(nn.Module):
-    def __init__(self, width):
+    def __init__(self, sfrn, colours=3, size=32):
         super().__init__()
-        self.sfrn = ResNet18(width, EMBEDDING)
-        self.ain = AttackIndicationNetwork()
+        self.sfrn = sfrn
+        self.ain = AttackIndicationNetwork(colours, size)
         self.head = nn.Linear(2 * EMBEDDING, CLASSES)
 
     def forward(self, images):
@@ -123,10 +124,9 @@ def spectra_at_once(images):
     )
 
 
-def training(width, model):
-    model = model(width)
+def training(model, colours=3, size=32):
     optimizer = torch.optim.Adadelta(model.parameters(), lr=0.1, weight_decay=1e-4)
-    images = torch.rand(BATCH, 3, 32, 32)
+    images = torch.rand(BATCH, colours, size, size)
     labels = torch.randint(0, CLASSES, (BATCH,))
 
     def step():
@@ -138,7 +138,7 @@ def training(width, model):
 
 
 def prediction(width, batch):
-    model = ResNet18(width, CLASSES).eval()
+    model = ResNet(width, CLASSES).eval()
     images = torch.rand(batch, 3, 32, 32)
 
     def predict():
@@ -157,9 +157,11 @@ def work_of(words):
     """What a request names: a function to be timed, and how many images it takes."""
     kind, size = words[0], int(words[1])
     if kind == "train":
-        return training(size, Mcci)
+        return training(Mcci(ResNet(size, EMBEDDING)))
+    if kind == "small":
+        return training(Mcci(ResNet(size, EMBEDDING, stages=3, blocks=1, colours=1), 1, 16), 1, 16)
     if kind == "plain":
-        return training(size, lambda width: ResNet18(width, CLASSES))
+        return training(ResNet(size, CLASSES))
     if kind == "predict":
         return prediction(size, int(words[2]))
     if kind == "spectrum":

@@ -26,6 +26,8 @@ at::Tensor with_channels(const at::Tensor& images, std::int64_t channels) {
       .to(at::kByte);
 }
 
+using Side = Reduction::Side;
+
 at::Tensor resize(const at::Tensor& images, std::int64_t height, std::int64_t width) {
   const std::int64_t count = images.size(0), channels = images.size(1), h = images.size(2),
                      w = images.size(3);
@@ -33,20 +35,25 @@ at::Tensor resize(const at::Tensor& images, std::int64_t height, std::int64_t wi
   at::Tensor out = at::empty({count, channels, height, width},
                              images.options().memory_format(at::MemoryFormat::Contiguous));
   std::uint8_t* to = out.data_ptr<std::uint8_t>();
-  const Reduction reduction({h, w}, {height, width});
+  const Reduction reduction(Side{h, 0, static_cast<double>(h), height},
+                            Side{w, 0, static_cast<double>(w), width});
   // As decoders leave them: a pixel's channels side by side.
   const bool interleaved = channels == 3 && images.stride(1) == 1 && images.stride(3) == 3;
   const at::Tensor in = interleaved ? images : images.contiguous();
   const std::uint8_t* const from = in.data_ptr<std::uint8_t>();
-  for (std::int64_t b = 0; b < count; ++b) {
+  const std::int64_t plane = height * width;
+  const at::Tensor room = at::empty({channels, plane}, at::kFloat);
+  float* const reduced = room.data_ptr<float>();
+  for (std::int64_t b = 0; b < count; ++b, to += channels * plane) {
+    const std::uint8_t* const image = from + b * in.stride(0);
     if (interleaved) {
-      reduction.apply<3>(from + b * in.stride(0), in.stride(2), to);
-      to += 3 * height * width;
-      continue;
+      reduction.apply<3>(image, in.stride(2), reduced);
+    } else {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        reduction.apply<1>(image + c * in.stride(1), in.stride(2), reduced + c * plane);
+      }
     }
-    for (std::int64_t c = 0; c < channels; ++c, to += height * width) {
-      reduction.apply<1>(from + b * in.stride(0) + c * in.stride(1), in.stride(2), to);
-    }
+    round_to_bytes(reduced, channels * plane, to);
   }
   return out;
 }
@@ -57,24 +64,43 @@ std::int64_t scaled(std::int64_t side, double scale, std::int64_t most) {
 
 double ratio(std::int64_t a, std::int64_t b) { return static_cast<double>(a) / static_cast<double>(b); }
 
-at::Tensor pad(const at::Tensor& images, std::int64_t height, std::int64_t width) {
-  const double scale = std::min({1.0, ratio(height, images.size(2)), ratio(width, images.size(3))});
-  const at::Tensor inner =
-      resize(images, scaled(images.size(2), scale, height), scaled(images.size(3), scale, width));
-  at::Tensor out = at::zeros({images.size(0), images.size(1), height, width}, images.options());
-  out.narrow(2, (height - inner.size(2)) / 2, inner.size(2))
-      .narrow(3, (width - inner.size(3)) / 2, inner.size(3))
-      .copy_(inner);
+// What of an image is kept, in its middle, and the size that this gets, in the middle of the new one. It is
+// cut before it is resized: the reverse would let a very long image grow without bound.
+struct Placement {
+  std::int64_t kept_height;
+  std::int64_t kept_width;
+  std::int64_t height;
+  std::int64_t width;
+};
+
+Placement place(std::int64_t h, std::int64_t w, const ImageShape& shape, const std::string& fit) {
+  const std::int64_t height = shape.height, width = shape.width;
+  if (fit == "pad") {
+    const double scale = std::min({1.0, ratio(height, h), ratio(width, w)});
+    return {h, w, scaled(h, scale, height), scaled(w, scale, width)};
+  }
+  if (fit == "crop") {
+    return {scaled(w, ratio(height, width), h), scaled(h, ratio(width, height), w), height, width};
+  }
+  return {h, w, height, width};
+}
+
+at::Tensor centred_on_black(const at::Tensor& images, const ImageShape& shape) {
+  const std::int64_t height = images.size(2), width = images.size(3);
+  if (height == shape.height && width == shape.width) return images;
+  at::Tensor out = at::zeros({images.size(0), images.size(1), shape.height, shape.width}, images.options());
+  out.narrow(2, (shape.height - height) / 2, height)
+      .narrow(3, (shape.width - width) / 2, width)
+      .copy_(images);
   return out;
 }
 
-// Cuts before it resizes: the reverse would let a very long image grow without bound.
-at::Tensor crop(const at::Tensor& images, std::int64_t height, std::int64_t width) {
-  const std::int64_t h = images.size(2), w = images.size(3);
-  const std::int64_t cut_h = scaled(w, ratio(height, width), h);
-  const std::int64_t cut_w = scaled(h, ratio(width, height), w);
-  return resize(images.narrow(2, (h - cut_h) / 2, cut_h).narrow(3, (w - cut_w) / 2, cut_w), height, width)
-      .contiguous();
+// `kept` of the `whole` pixels along a side of an image, of which a plane has `from`, one of its pixels being
+// `step` of the image's.
+Side side_of_plane(std::int64_t from, std::int64_t step, std::int64_t whole, std::int64_t kept,
+                   std::int64_t to) {
+  const std::int64_t begin = (whole - kept) / 2;
+  return {from, ratio(begin, step), ratio(begin + kept, step), to};
 }
 
 }  // namespace
@@ -112,10 +138,31 @@ ImageShape fitted_shape(const ImageShape& source, const DatasetOptions& options)
 
 at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const std::string& fit) {
   const at::Tensor coloured = with_channels(images, shape.channels);
-  if (coloured.size(2) == shape.height && coloured.size(3) == shape.width) return coloured;
-  if (fit == "pad") return pad(coloured, shape.height, shape.width);
-  if (fit == "crop") return crop(coloured, shape.height, shape.width);
-  return resize(coloured, shape.height, shape.width);
+  const std::int64_t h = images.size(2), w = images.size(3);
+  if (h == shape.height && w == shape.width) return coloured;
+  const Placement place_of = place(h, w, shape, fit);
+  const at::Tensor kept = coloured.narrow(2, (h - place_of.kept_height) / 2, place_of.kept_height)
+                              .narrow(3, (w - place_of.kept_width) / 2, place_of.kept_width);
+  return centred_on_black(resize(kept, place_of.height, place_of.width), shape).contiguous();
+}
+
+at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit) {
+  const Placement place_of = place(jpeg.height, jpeg.width, shape, fit);
+  const std::int64_t count = place_of.height * place_of.width;
+  const at::Tensor room = at::empty({3, count}, at::kFloat);
+  float* const reduced = room.data_ptr<float>();
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Image& plane = jpeg.planes[i];
+    const std::int64_t rows = i == 0 ? 1 : jpeg.rows, columns = i == 0 ? 1 : jpeg.columns;
+    const Reduction reduction(
+        side_of_plane(plane.height, rows, jpeg.height, place_of.kept_height, place_of.height),
+        side_of_plane(plane.width, columns, jpeg.width, place_of.kept_width, place_of.width));
+    reduction.apply<1>(plane.pixels.data(), plane.width, reduced + static_cast<std::int64_t>(i) * count);
+  }
+  ycc_to_rgb(reduced, count);
+  at::Tensor out = at::empty({1, 3, place_of.height, place_of.width}, at::kByte);
+  round_to_bytes(reduced, 3 * count, out.data_ptr<std::uint8_t>());
+  return centred_on_black(out, shape);
 }
 
 bool fits_in_memory(std::int64_t count, const ImageShape& shape, const DatasetOptions& options) {

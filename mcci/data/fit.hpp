@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "mcci/data/dataset.hpp"
+#include "mcci/imageio/image.hpp"
 
 namespace mcci {
 
@@ -26,6 +27,10 @@ ImageShape fitted_shape(const ImageShape& source, const DatasetOptions& options)
 // Images [B,C,H,W] uint8 with channels, height and width of `shape`; `fit` as in DatasetOptions. Grey is
 // repeated, colour is reduced to ITU-R BT.601 luma. Returns `images` itself if they have the shape already.
 at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const std::string& fit);
+
+// The same of a JPEG's planes, each resized by itself, then made red, green and blue: [1,3,H,W]. Requires
+// shape.channels of 3.
+at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit);
 
 // Whether `count` images of `shape` may be held in memory.
 bool fits_in_memory(std::int64_t count, const ImageShape& shape, const DatasetOptions& options);

@@ -2,12 +2,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/core/files.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/data/fit.hpp"
 #include "mcci/data/source.hpp"
@@ -19,19 +21,17 @@ namespace fs = std::filesystem;
 namespace mcci {
 namespace {
 
-// [1,C,H,W] uint8. If it is to be fitted to `target`, a large JPEG comes at a fraction of its size, at least
-// twice as large as is needed. Errors: data if the image is bad or not as declared, io.
-at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t channels,
-                       const std::optional<ImageShape>& target = std::nullopt) {
-  const fs::path path = source.root / source.paths[index];
-  // As many pixels as a large photograph has: several are decoded at once.
+DecodeLimits limits_of_samples() {
   DecodeLimits limits;
+  // As many pixels as a large photograph has: several are decoded at once.
   limits.max_pixels = 50'000'000;
-  if (target && !source.declared) {
-    limits.enough_height = 2 * target->height;
-    limits.enough_width = 2 * target->width;
-  }
-  Image image = read_image(path, channels, limits);
+  return limits;
+}
+
+// [1,C,H,W] uint8. Errors: data if the image is bad or not as declared, io.
+at::Tensor decoded(const FileSource& source, std::string_view bytes, const fs::path& path,
+                   std::int64_t channels, const DecodeLimits& limits) {
+  Image image = decode_image(bytes, path.string(), channels, limits);
   if (source.declared && (image.height != source.declared->height || image.width != source.declared->width)) {
     throw Error(ErrorKind::data,
                 "the image is " + std::to_string(image.height) + "x" + std::to_string(image.width) +
@@ -43,6 +43,29 @@ at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t
   return at::from_blob(
              kept->pixels.data(), {1, kept->height, kept->width, kept->channels}, [kept](void*) {}, at::kByte)
       .permute({0, 3, 1, 2});
+}
+
+at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t channels) {
+  const fs::path path = source.root / source.paths[index];
+  const DecodeLimits limits = limits_of_samples();
+  return decoded(source, read_file(path, limits.max_file_bytes), path, channels, limits);
+}
+
+// [1,C,H,W] uint8 of the shape `target`. Errors: as above.
+at::Tensor read_fitted(const FileSource& source, std::size_t index, const ImageShape& target,
+                       const std::string& fit) {
+  const fs::path path = source.root / source.paths[index];
+  DecodeLimits limits = limits_of_samples();
+  const std::string bytes = read_file(path, limits.max_file_bytes);
+  if (!source.declared) {
+    limits.target_height = target.height;
+    limits.target_width = target.width;
+    if (target.channels == 3) {
+      const auto planes = decode_jpeg_planes(bytes, path.string(), limits);
+      if (planes) return fit_planes(*planes, target, fit);
+    }
+  }
+  return fit_images(decoded(source, bytes, path, target.channels, limits), target, fit);
 }
 
 // What is wrong with each sample; empty: nothing.
@@ -121,9 +144,7 @@ class FileDataset : public Dataset {
     const std::int64_t* const index = checked.data_ptr<std::int64_t>();
     at::Tensor out = at::empty({checked.size(0), shape_.channels, shape_.height, shape_.width}, at::kByte);
     for (std::int64_t b = 0; b < checked.size(0); ++b) {
-      const at::Tensor image =
-          read_sample(source_, static_cast<std::size_t>(index[b]), shape_.channels, shape_);
-      out.narrow(0, b, 1).copy_(fit_images(image, shape_, fit_));
+      out.narrow(0, b, 1).copy_(read_fitted(source_, static_cast<std::size_t>(index[b]), shape_, fit_));
     }
     return out;
   }
@@ -184,8 +205,7 @@ DatasetPtr load_files(FileSource source, std::optional<ImageShape> target, const
   }
   at::Tensor images = at::empty({count, target->channels, target->height, target->width}, at::kByte);
   const Faults faults = visit_samples(source, "loading images", options, [&](std::size_t i) {
-    const at::Tensor image = read_sample(source, i, target->channels, target);
-    images.narrow(0, static_cast<std::int64_t>(i), 1).copy_(fit_images(image, *target, options.fit));
+    images.narrow(0, static_cast<std::int64_t>(i), 1).copy_(read_fitted(source, i, *target, options.fit));
   });
   const std::vector<std::int64_t> kept = leave_out(source, faults);
   if (static_cast<std::int64_t>(kept.size()) < count) images = images.index_select(0, to_tensor(kept));

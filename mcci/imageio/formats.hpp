@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,9 @@ struct Source {
   // Throws Error(data): "name: is not a valid JPEG image (what)".
   [[noreturn]] void fail(const char* format, const std::string& what) const;
 
+  // Throws Error(data) if there are more bytes than the limit.
+  void check_bytes() const;
+
   // Throws Error(data) unless width x height, as a header declares it, is above 0 and within the limit.
   void check_size(const char* format, std::int64_t width, std::int64_t height) const;
 };
@@ -29,6 +33,7 @@ bool is_pnm(std::string_view bytes);
 bool is_bmp(std::string_view bytes);
 
 Image decode_jpeg(const Source& source);
+std::optional<JpegPlanes> decode_jpeg_planes(const Source& source);
 Image decode_png(const Source& source);
 Image decode_pnm(const Source& source);
 Image decode_bmp(const Source& source);

@@ -15,6 +15,12 @@ void Source::fail(const char* format, const std::string& what) const {
   throw Error(ErrorKind::data, "is not a valid " + std::string(format) + " image (" + what + ")", name);
 }
 
+void Source::check_bytes() const {
+  if (bytes.size() <= limits.max_file_bytes) return;
+  throw Error(ErrorKind::data,
+              "is larger than the limit of " + std::to_string(limits.max_file_bytes) + " bytes", name);
+}
+
 void Source::check_size(const char* format, std::int64_t width, std::int64_t height) const {
   const std::string size = std::to_string(width) + " x " + std::to_string(height) + " pixels";
   if (width <= 0 || height <= 0) fail(format, "its size is " + size);
@@ -75,15 +81,21 @@ Image decode_image(std::string_view bytes, const std::string& name, std::int64_t
     throw Error(ErrorKind::internal,
                 "an image can be decoded to 1 or 3 channels, not " + std::to_string(channels));
   }
-  if (bytes.size() > limits.max_file_bytes) {
-    throw Error(ErrorKind::data,
-                "is larger than the limit of " + std::to_string(limits.max_file_bytes) + " bytes", name);
-  }
+  const imageio::Source source{bytes, name, limits};
+  source.check_bytes();
   for (const Format& format : formats) {
-    if (format.matches(bytes)) return with_channels(format.decode({bytes, name, limits}), channels);
+    if (format.matches(bytes)) return with_channels(format.decode(source), channels);
   }
   throw Error(ErrorKind::data, bytes.empty() ? "is empty" : "is of no known image format", name,
               "JPEG, PNG, binary PPM or PGM, and BMP are read");
+}
+
+std::optional<JpegPlanes> decode_jpeg_planes(std::string_view bytes, const std::string& name,
+                                             const DecodeLimits& limits) {
+  const imageio::Source source{bytes, name, limits};
+  source.check_bytes();
+  if (!imageio::is_jpeg(bytes)) return std::nullopt;
+  return imageio::decode_jpeg_planes(source);
 }
 
 Image read_image(const std::filesystem::path& path, std::int64_t channels, const DecodeLimits& limits) {

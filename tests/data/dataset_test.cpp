@@ -6,8 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/replication_pad2d.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -220,6 +224,68 @@ TEST(Fit, NeedsLittleMemoryForVeryLongImages) {
     const at::Tensor fitted = fit_images(line, {1, 32, 32}, fit);
     EXPECT_THAT(fitted.sizes(), ElementsAre(1, 1, 32, 32));
     EXPECT_EQ(fitted.max().item<int>(), 50);
+  }
+}
+
+Image plane(std::int64_t height, std::int64_t width, std::uint8_t value) {
+  return {height, width, 1, std::vector<std::uint8_t>(static_cast<std::size_t>(height * width), value)};
+}
+
+// Y = 124, Cb = 86, Cr = 182: 124 + 1.402 * 54 = 199.7, 124 + 0.344 * 42 - 0.714 * 54 = 99.9, 124 - 1.772 *
+// 42 = 49.6. What lies beyond the image, here in the luma's last row and column, is not shown.
+TEST(Fit, MakesAJpegsPlanesOneImage) {
+  JpegPlanes jpeg{9, 11, 2, 2, {plane(10, 12, 124), plane(5, 6, 86), plane(5, 6, 182)}};
+  std::vector<std::uint8_t>& luma = jpeg.planes[0].pixels;
+  std::fill(luma.end() - 12, luma.end(), 0);
+  for (std::size_t i = 11; i < luma.size(); i += 12) luma[i] = 0;
+  const at::Tensor resized = fit_planes(jpeg, {3, 6, 5}, "resize");
+  EXPECT_THAT(resized.sizes(), ElementsAre(1, 3, 6, 5));
+  for (const auto& [channel, value] : {std::pair{0, 200}, {1, 100}, {2, 50}}) {
+    EXPECT_TRUE(resized.select(1, channel).eq(value).all().item<bool>());
+  }
+  const at::Tensor padded = fit_planes(jpeg, {3, 6, 4}, "pad");  // 3 x 4 in the middle of 6 x 4
+  EXPECT_THAT(values(padded.select(1, 0)), ElementsAre(0, 0, 0, 0, 200, 200, 200, 200, 200, 200, 200, 200,
+                                                       200, 200, 200, 200, 0, 0, 0, 0, 0, 0, 0, 0));
+}
+
+TEST(Fit, ColoursOutsideTheRangeAreClamped) {
+  const JpegPlanes jpeg{2, 2, 1, 1, {plane(2, 2, 250), plane(2, 2, 128), plane(2, 2, 255)}};
+  // 250 + 1.402 * 127 = 428, 250 - 0.714 * 127 = 159.3
+  EXPECT_THAT(values(fit_planes(jpeg, {3, 1, 1}, "resize")), ElementsAre(255, 159, 250));
+  const JpegPlanes dark{2, 2, 1, 1, {plane(2, 2, 5), plane(2, 2, 0), plane(2, 2, 128)}};
+  // 5 + 0.344 * 128 = 49.0, 5 - 1.772 * 128 = -221.8
+  EXPECT_THAT(values(fit_planes(dark, {3, 1, 1}, "resize")), ElementsAre(5, 49, 0));
+}
+
+// Slopes of several levels a pixel, steep in the differences of colour, show a plane that lies half a pixel
+// off.
+TEST(Fit, PlanesLieWhereTheImageDoes) {
+  const std::int64_t h = 37, w = 45;
+  const at::Tensor x = at::arange(w, at::kFloat).view({1, w}).expand({h, w});
+  const at::Tensor y = at::arange(h, at::kFloat).view({h, 1}).expand({h, w});
+  const at::Tensor r = 20 + 5 * x, g = 240 - 3 * y - 2 * x, b = 30 + 5 * y;
+  const at::Tensor rgb = at::stack({r, g, b}).unsqueeze(0).clamp(0, 255).to(at::kByte);
+  const at::Tensor luma = 0.299 * r + 0.587 * g + 0.114 * b;
+  for (const auto& [rows, columns] :
+       {std::pair<std::int64_t, std::int64_t>{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 4}}) {
+    JpegPlanes jpeg{h, w, rows, columns, {}};
+    const auto stored = [&, rows = rows, columns = columns](const at::Tensor& values, bool whole) {
+      const std::int64_t dy = whole ? 1 : rows, dx = whole ? 1 : columns;
+      const std::int64_t below = (dy - h % dy) % dy, right = (dx - w % dx) % dx;
+      const at::Tensor padded = at::replication_pad2d(values.unsqueeze(0), {0, right, 0, below});
+      const at::Tensor bytes =
+          at::avg_pool2d(padded, {dy, dx}).squeeze(0).round().clamp(0, 255).to(at::kByte).contiguous();
+      const auto* const first = bytes.data_ptr<std::uint8_t>();
+      return Image{bytes.size(0), bytes.size(1), 1, {first, first + bytes.numel()}};
+    };
+    jpeg.planes = {stored(luma, true), stored(128 + (b - luma) / 1.772, false),
+                   stored(128 + (r - luma) / 1.402, false)};
+    for (const std::string& fit : fit_names()) {
+      const at::Tensor difference = fit_planes(jpeg, {3, 23, 20}, fit).to(at::kFloat) -
+                                    fit_images(rgb, {3, 23, 20}, fit).to(at::kFloat);
+      EXPECT_LE(difference.abs().max().item<float>(), 8) << fit << rows << columns;
+      EXPECT_LE(difference.mean({0, 2, 3}).abs().max().item<float>(), 0.4) << fit << rows << columns;
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include <turbojpeg.h>
 #include <zlib.h>
@@ -364,8 +365,8 @@ TEST(JpegTest, MayComeSmallerAsLongAsItIsLargeEnough) {
   const std::string jpeg = make_jpeg(image, TJPF_GRAY, TJSAMP_GRAY);
   const auto size_for = [&](std::int64_t height, std::int64_t width) {
     DecodeLimits limits;
-    limits.enough_height = height;
-    limits.enough_width = width;
+    limits.target_height = height;
+    limits.target_width = width;
     const Image result = decode_image(jpeg, "test image", 0, limits);
     for (const std::int64_t y : {std::int64_t{0}, result.height - 1}) {
       for (const std::int64_t x : {std::int64_t{0}, result.width - 1}) {
@@ -376,10 +377,84 @@ TEST(JpegTest, MayComeSmallerAsLongAsItIsLargeEnough) {
     return std::make_pair(result.height, result.width);
   };
   EXPECT_EQ(size_for(0, 0), std::make_pair(std::int64_t{80}, std::int64_t{112}));
-  EXPECT_EQ(size_for(41, 1), std::make_pair(std::int64_t{80}, std::int64_t{112}));
-  EXPECT_EQ(size_for(40, 56), std::make_pair(std::int64_t{40}, std::int64_t{56}));
-  EXPECT_EQ(size_for(10, 28), std::make_pair(std::int64_t{20}, std::int64_t{28}));
-  EXPECT_EQ(size_for(10, 14), std::make_pair(std::int64_t{10}, std::int64_t{14}));
+  EXPECT_EQ(size_for(21, 1), std::make_pair(std::int64_t{80}, std::int64_t{112}));
+  EXPECT_EQ(size_for(20, 28), std::make_pair(std::int64_t{40}, std::int64_t{56}));
+  EXPECT_EQ(size_for(5, 14), std::make_pair(std::int64_t{20}, std::int64_t{28}));
+  EXPECT_EQ(size_for(5, 7), std::make_pair(std::int64_t{10}, std::int64_t{14}));
+}
+
+std::optional<JpegPlanes> planes_of(const std::string& bytes, std::int64_t target_height,
+                                    std::int64_t target_width) {
+  DecodeLimits limits;
+  limits.target_height = target_height;
+  limits.target_width = target_width;
+  return decode_jpeg_planes(bytes, "test image", limits);
+}
+
+// (200, 100, 50): Y = 0.299 * 200 + 0.587 * 100 + 0.114 * 50 = 124.2, Cb = 128 + 0.564 * (50 - Y) = 86.2,
+// Cr = 128 + 0.713 * (200 - Y) = 182.0.
+TEST(JpegTest, PlanesAreStoredOnesOfTheirOwnSize) {
+  struct Case {
+    TJSAMP subsampling;
+    std::int64_t rows, columns;
+  };
+  for (const Case& of : {Case{TJSAMP_444, 1, 1}, Case{TJSAMP_422, 1, 2}, Case{TJSAMP_420, 2, 2},
+                         Case{TJSAMP_440, 2, 1}, Case{TJSAMP_411, 1, 4}}) {
+    for (const int flags : {0, TJFLAG_PROGRESSIVE}) {
+      const auto jpeg =
+          planes_of(make_jpeg(constant(13, 21, {200, 100, 50}), TJPF_RGB, of.subsampling, flags), 12, 20);
+      ASSERT_TRUE(jpeg);
+      EXPECT_EQ(jpeg->height, 13);
+      EXPECT_EQ(jpeg->width, 21);
+      EXPECT_EQ(jpeg->rows, of.rows);
+      EXPECT_EQ(jpeg->columns, of.columns);
+      EXPECT_GE(jpeg->planes[0].height, 13);
+      EXPECT_GE(jpeg->planes[0].width, 21);
+      expect_constant(jpeg->planes[0], {124}, 1);
+      for (const std::size_t i : {1U, 2U}) {
+        EXPECT_EQ(jpeg->planes[i].height, (13 + of.rows - 1) / of.rows);
+        EXPECT_EQ(jpeg->planes[i].width, (21 + of.columns - 1) / of.columns);
+      }
+      expect_constant(jpeg->planes[1], {86}, 1);
+      expect_constant(jpeg->planes[2], {182}, 1);
+    }
+  }
+}
+
+TEST(JpegTest, OnlyColourThatIsToBecomeALittleSmallerComesAsPlanes) {
+  const std::string colour = make_jpeg(constant(40, 40, {200, 100, 50}), TJPF_RGB, TJSAMP_420);
+  EXPECT_TRUE(planes_of(colour, 39, 39));
+  EXPECT_TRUE(planes_of(colour, 11, 39));
+  EXPECT_FALSE(planes_of(colour, 40, 39));  // not larger
+  EXPECT_FALSE(planes_of(colour, 39, 40));
+  EXPECT_FALSE(planes_of(colour, 10, 10));  // decoded at a half
+  EXPECT_TRUE(planes_of(colour, 11, 11));
+  EXPECT_FALSE(planes_of(make_jpeg(constant(40, 40, {77}), TJPF_GRAY, TJSAMP_GRAY), 39, 39));
+  EXPECT_FALSE(planes_of(make_jpeg(constant(40, 40, {9, 9, 9, 9}), TJPF_CMYK, TJSAMP_444), 39, 39));
+  EXPECT_FALSE(planes_of(encode_png(constant(40, 40, {200, 100, 50})), 39, 39));
+}
+
+TEST(JpegTest, PlanesOfCorruptOrTooLargeFilesAreRefused) {
+  Rng rng(3);
+  const std::string good = make_jpeg(random_image(rng, 16, 16, 3), TJPF_RGB, TJSAMP_420);
+  const auto refused = [](const std::string& bytes, const std::string& message, const DecodeLimits& limits) {
+    expect_error(ErrorKind::data, {"test image: ", message},
+                 [&] { decode_jpeg_planes(bytes, "test image", limits); });
+  };
+  std::string cut = good;
+  cut.replace(cut.size() / 2, 2, "\xff\xd9", 2);
+  refused(cut, "is not a valid JPEG image", {});
+  refused("\xff\xd8\xff", "is not a valid JPEG image", {});
+  DecodeLimits limits;
+  limits.max_pixels = 255;
+  refused(good, "more than the limit of 255", limits);
+  limits = {};
+  limits.max_file_bytes = good.size() - 1;
+  refused(good, "is larger than the limit", limits);
+  // Declares 65535 x 65535 pixels.
+  std::string huge = good;
+  huge.replace(huge.find("\xff\xc0") + 5, 4, "\xff\xff\xff\xff");
+  refused(huge, "declares 65535 x 65535 pixels", {});
 }
 
 TEST(JpegTest, GreyStaysGrey) {
