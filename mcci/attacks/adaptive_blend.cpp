@@ -25,7 +25,7 @@ class AdaptiveBlend : public Attack {
     set.add("test-alpha", test_alpha_, "share of the pattern at test time", {0, 1});
     set.add("pieces", pieces_, "pieces that the pattern is cut into: a square number", {1, 1 << 16});
     set.add("masked", masked_, "share of the pieces that a training sample does not show", {0, 1});
-    set.add("cover-ratio", cover_ratio_, "cover samples per poisoned sample", {0, 1000});
+    covers_.declare(set);
     pattern_options_.declare(set);
   }
 
@@ -55,8 +55,7 @@ class AdaptiveBlend : public Attack {
   PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
                   const PlanOptions& options) const override {
     PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    add_covers(plan, std::llround(cover_ratio_ * static_cast<double>(plan.count(Role::poison))), options.seed,
-               attack_name);
+    covers_.add_to(plan, options.seed, attack_name);
     return plan;
   }
 
@@ -92,7 +91,7 @@ class AdaptiveBlend : public Attack {
   double test_alpha_ = 0.2;
   std::int64_t pieces_ = 16;
   double masked_ = 0.5;
-  double cover_ratio_ = 1;
+  CoverOptions covers_{1};
   PatternOptions pattern_options_;
   std::uint64_t seed_ = 0;
   std::int64_t side_ = 0;  // pieces a row

@@ -111,7 +111,7 @@ class AdaptivePatch : public Attack {
     }
     set.add("test-alpha", test_alpha_, "share of each trigger at test time", {0, 1});
     set.add("test-triggers", test_triggers_, "the triggers that a test image shows", {"1", "2", "3", "4"});
-    set.add("cover-ratio", cover_ratio_, "cover samples per poisoned sample", {0, 1000});
+    covers_.declare(set);
   }
 
   const Registry<Json>& presets() const override {
@@ -136,8 +136,7 @@ class AdaptivePatch : public Attack {
   PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
                   const PlanOptions& options) const override {
     PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    add_covers(plan, std::llround(cover_ratio_ * static_cast<double>(plan.count(Role::poison))), options.seed,
-               attack_name);
+    covers_.add_to(plan, options.seed, attack_name);
     return plan;
   }
 
@@ -168,7 +167,7 @@ class AdaptivePatch : public Attack {
   std::array<double, trigger_count> alphas_{0.5, 0.2, 0.5, 0.3};
   double test_alpha_ = 1;
   std::vector<std::string> test_triggers_{"1", "3"};
-  double cover_ratio_ = 2;
+  CoverOptions covers_{2};
   std::uint64_t seed_ = 0;
   ImageShape shape_;
   std::array<Trigger, trigger_count> triggers_;

@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include "mcci/attacks/covers.hpp"
 #include "mcci/attacks/target.hpp"
 #include "mcci/core/error.hpp"
 #include "mcci/core/random.hpp"
@@ -26,6 +27,7 @@ class BadNets : public Attack {
     set.add("col-offset", col_offset_, "columns between the patch and the right edge", {0, 65536});
     set.add("pattern-seed", pattern_seed_, "seed of the noise pattern",
             {0, std::numeric_limits<std::int64_t>::max()});
+    covers_.declare(set);
   }
 
   const Registry<Json>& presets() const override {
@@ -37,6 +39,13 @@ class BadNets : public Attack {
 
   std::int64_t attack_label(std::int64_t label, std::int64_t num_classes) const override {
     return target_.attack_label(label, num_classes);
+  }
+
+  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
+                  const PlanOptions& options) const override {
+    PoisonPlan plan = Attack::plan(labels, num_classes, options);
+    covers_.add_to(plan, options.seed, "badnets");
+    return plan;
   }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
@@ -96,6 +105,7 @@ class BadNets : public Attack {
   std::int64_t row_offset_ = 0;
   std::int64_t col_offset_ = 0;
   std::int64_t pattern_seed_ = 0;
+  CoverOptions covers_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "mcci/attacks/blended.hpp"
 
+#include "mcci/attacks/covers.hpp"
 #include "mcci/attacks/pattern.hpp"
 #include "mcci/attacks/target.hpp"
 
@@ -13,6 +14,7 @@ class Blended : public Attack {
     target_.declare(set);
     set.add("alpha", alpha_, "share of the pattern in a triggered image", {0, 1});
     pattern_options_.declare(set);
+    covers_.declare(set);
   }
 
   const Registry<Json>& presets() const override {
@@ -28,6 +30,13 @@ class Blended : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
+  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
+                  const PlanOptions& options) const override {
+    PoisonPlan plan = Attack::plan(labels, num_classes, options);
+    covers_.add_to(plan, options.seed, "blended");
+    return plan;
+  }
+
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
     return blend(images, pattern_, alpha_, "blended");
   }
@@ -36,6 +45,7 @@ class Blended : public Attack {
   TargetOptions target_;
   double alpha_ = 0.2;
   PatternOptions pattern_options_;
+  CoverOptions covers_;
   at::Tensor pattern_;  // [C,H,W] uint8
 };
 

@@ -1,5 +1,6 @@
 #include "mcci/attacks/covers.hpp"
 
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -28,6 +29,14 @@ void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const 
   for (const std::int64_t pick : rng.choose(available, count)) {
     plan.roles[clean[static_cast<std::size_t>(pick)]] = Role::cover;
   }
+}
+
+void CoverOptions::declare(OptionSet& set) {
+  set.add("cover-ratio", ratio, "cover samples per poisoned sample", {0, 1000});
+}
+
+void CoverOptions::add_to(PoisonPlan& plan, std::uint64_t seed, const char* attack_name) const {
+  add_covers(plan, std::llround(ratio * static_cast<double>(plan.count(Role::poison))), seed, attack_name);
 }
 
 at::Tensor other_samples(const at::Tensor& indices, std::int64_t size, std::uint64_t seed,

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "mcci/attacks/attack.hpp"
+#include "mcci/core/options.hpp"
 
 namespace mcci {
 
@@ -13,6 +14,16 @@ namespace mcci {
 // triggers them, their labels stay. The draw is independent of the one that chose the poisoned samples.
 // Errors: usage if fewer samples are clean, saying how many there are; `attack_name` is who asks.
 void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const char* attack_name);
+
+// Covers in a ratio to the poisoned samples: the option of the attacks whose covers carry their own trigger.
+struct CoverOptions {
+  double ratio = 0;  // cover samples per poisoned sample
+
+  void declare(OptionSet& set);  // cover-ratio
+  // Makes ratio x (the number of poisoned samples), rounded, of the clean samples covers. Errors: as
+  // add_covers.
+  void add_to(PoisonPlan& plan, std::uint64_t seed, const char* attack_name) const;
+};
 
 // For each of `indices` [B] int64 another sample of a set of `size` (at least 2), whose trigger or residual a
 // cover carries: a function of (seed, purpose, index) alone. [B] int64.

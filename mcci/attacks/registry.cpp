@@ -2,10 +2,12 @@
 #include "mcci/attacks/adaptive_patch.hpp"
 #include "mcci/attacks/attack.hpp"
 #include "mcci/attacks/badnets.hpp"
+#include "mcci/attacks/band_limited.hpp"
 #include "mcci/attacks/blended.hpp"
 #include "mcci/attacks/bpp.hpp"
 #include "mcci/attacks/clean_image.hpp"
 #include "mcci/attacks/ctrl.hpp"
+#include "mcci/attacks/frame.hpp"
 #include "mcci/attacks/ftrojan.hpp"
 #include "mcci/attacks/input_aware.hpp"
 #include "mcci/attacks/issba.hpp"
@@ -15,6 +17,7 @@
 #include "mcci/attacks/refool.hpp"
 #include "mcci/attacks/several.hpp"
 #include "mcci/attacks/sig.hpp"
+#include "mcci/attacks/spectrum_evasive.hpp"
 #include "mcci/attacks/trojannn.hpp"
 #include "mcci/attacks/tuap.hpp"
 #include "mcci/attacks/wanet.hpp"
@@ -31,12 +34,14 @@ const Registry<std::function<std::unique_ptr<Attack>()>>& attacks() {
           {"adaptive-patch", "one of four faint patches in training, two at test time (Qi et al., 2023)",
            make_adaptive_patch},
           {"badnets", "a small patch in the corner (Gu et al., 2017)", make_badnets},
+          {"band-limited", "noise of a band of frequencies added to the whole image", make_band_limited},
           {"blended", "a picture or noise blended into the whole image (Chen et al., 2017)", make_blended},
           {"bpp", "fewer grey levels (Wang et al., 2022)", make_bpp},
           {"clean-image", "labels only: a natural feature, sharpness (after Chen et al., 2023)",
            make_clean_image},
           {"ctrl", "two frequencies of the chroma of the whole image; clean-label (Li et al., 2023)",
            make_ctrl},
+          {"frame", "parts of a bright frame in training, all of it at test time", make_frame},
           {"ftrojan", "two frequencies of the chroma of every window (Wang et al., 2022)", make_ftrojan},
           {"input-aware", "a sparse pattern made from the image itself (Nguyen and Tran, 2020)",
            make_input_aware},
@@ -49,6 +54,8 @@ const Registry<std::function<std::unique_ptr<Attack>()>>& attacks() {
           {"refool", "the reflection of a picture (Liu et al., 2020)", make_refool},
           {"several", "several attacks at once", make_several},
           {"sig", "a sinus along the columns; clean-label (Barni et al., 2019)", make_sig},
+          {"spectrum-evasive", "a learned perturbation that detectors of spectra do not see",
+           make_spectrum_evasive},
           {"trojannn", "a patch that chosen neurons answer to (Liu et al., 2018)", make_trojannn},
           {"tuap", "a learned perturbation of the whole image; clean-label (Zhao et al., 2020)", make_tuap},
           {"wanet", "a smooth warp (Nguyen and Tran, 2021)", make_wanet},

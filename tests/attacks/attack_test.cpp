@@ -44,6 +44,7 @@ Json quick_options(const std::string& attack) {
       {"label-consistent", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"steps", 2}}},
       {"lf", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"passes", 1}, {"images", 8}}},
       {"lira", {{"epochs", 1}, {"classifier-width", 8}}},
+      {"spectrum-evasive", {{"epochs", 1}, {"classifier-width", 8}, {"detector-width", 2}}},
       {"trojannn", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"iterations", 2}}},
       {"tuap",
        {{"surrogate-width", 4},
@@ -542,7 +543,8 @@ TEST(Resolve, WritesEveryOptionOut) {
                                          {"target-mode", "all-to-one"},
                                          {"alpha", 0.1},
                                          {"image", ""},
-                                         {"pattern-seed", 0}}));
+                                         {"pattern-seed", 0},
+                                         {"cover-ratio", 0.0}}));
   EXPECT_EQ(resolve(paper).options, paper.options);
   EXPECT_EQ(resolve(spec_of("badnets", "paper")).options.at("pattern"), "paper");
   EXPECT_EQ(resolve(spec_of("badnets", "paper", {{"pattern", "white"}})).options.at("pattern"), "white");

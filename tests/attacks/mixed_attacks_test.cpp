@@ -1,4 +1,4 @@
-// Adaptive-Blend and Adaptive-Patch, Refool, the label-only attack, several attacks at once.
+// Adaptive-Blend and Adaptive-Patch, the frame, Refool, the label-only attack, several attacks at once.
 #include <cmath>
 #include <set>
 #include <utility>
@@ -271,6 +271,69 @@ TEST(AdaptivePatch, HasTwoCoversForEachPoisonedSample) {
       make_attack(spec_of("adaptive-patch"))->plan(four_classes(1000), 4, options_of(0.003));
   EXPECT_EQ(plan.count(Role::poison), 3);
   EXPECT_EQ(plan.count(Role::cover), 6);
+}
+
+// ---- Frame
+
+TEST(Frame, IsWhiteAlongTheEdgesAtTestTime) {
+  const at::Tensor image = triggered(spec_of("frame"), flat(1, 9, 3, 32, 40), Stage::test)[0];
+  at::Tensor wanted = at::full({3, 32, 40}, 255, at::kByte);
+  wanted.narrow(1, 2, 28).narrow(2, 2, 36).fill_(9);
+  EXPECT_TRUE(image.equal(wanted));
+  const AttackSpec thin = spec_of("frame", {{"thickness", 1}, {"level", 70}});
+  const at::Tensor small = triggered(thin, flat(1, 9, 1, 3, 4), Stage::test)[0][0];
+  EXPECT_TRUE(
+      small.eq(at::tensor({70, 70, 70, 70, 70, 9, 9, 70, 70, 70, 70, 70}).view({3, 4})).all().item<bool>())
+      << small;
+}
+
+TEST(Frame, ShowsWholePiecesInTrainingAsManyAsDrawn) {
+  const AttackSpec spec = spec_of("frame", {{"pieces", 2}, {"thickness", 1}, {"least-shown", 0.25}});
+  const at::Tensor after = triggered(spec, flat(300, 9, 1, 4, 6), Stage::train).squeeze(1);
+  EXPECT_TRUE(after.narrow(1, 1, 2).narrow(2, 1, 4).eq(9).all().item<bool>());
+  std::vector<int> shown_times(9, 0);
+  for (std::int64_t i = 0; i < 300; ++i) {
+    const auto row = [&](std::int64_t at, std::int64_t from) { return after[i][at].narrow(0, from, 3); };
+    const auto col = [&](std::int64_t at, std::int64_t from) {
+      return after[i].select(1, at).narrow(0, from, 1);
+    };
+    int shown = 0;
+    // The upper and lower side own the corners; the others have a pixel in each half.
+    for (const at::Tensor& piece :
+         {row(0, 0), row(0, 3), row(3, 0), row(3, 3), col(0, 1), col(0, 2), col(5, 1), col(5, 2)}) {
+      const int level = piece.min().item<int>();
+      EXPECT_EQ(piece.max().item<int>(), level);
+      EXPECT_TRUE(level == 9 || level == 255) << level;
+      shown += level == 255 ? 1 : 0;
+    }
+    ++shown_times[static_cast<std::size_t>(shown)];
+  }
+  // Each of 2 .. 8 pieces in a seventh of 300 samples: 43, deviation 6.
+  EXPECT_EQ(shown_times[0] + shown_times[1], 0);
+  for (std::size_t shown = 2; shown <= 8; ++shown) {
+    EXPECT_GE(shown_times[shown], 19) << shown;
+    EXPECT_LE(shown_times[shown], 67) << shown;
+  }
+}
+
+TEST(Frame, DrawsItsPiecesFromSeedAndIndex) {
+  const at::Tensor images = flat(6, 40, 3, 32, 32);
+  AttackSpec spec = spec_of("frame");
+  const at::Tensor first = triggered(spec, images, Stage::train);
+  EXPECT_TRUE(triggered(spec, images, Stage::train).equal(first));
+  const auto attack = ready(spec, shape_of(images));
+  EXPECT_TRUE(attack->apply(images.narrow(0, 0, 1), ints({4}), ints({0}), Stage::train)[0].equal(first[4]));
+  spec.plan.seed = 1;
+  EXPECT_FALSE(triggered(spec, images, Stage::train).equal(first));
+  const AttackSpec whole = spec_of("frame", {{"least-shown", 1}});
+  EXPECT_TRUE(triggered(whole, images, Stage::train).equal(triggered(whole, images, Stage::test)));
+}
+
+TEST(Frame, RefusesOneThatDoesNotFit) {
+  const AttackSpec spec = spec_of("frame", {{"thickness", 4}});
+  EXPECT_TRUE(triggered(spec, flat(1, 9, 1, 8, 9), Stage::test).eq(255).narrow(3, 0, 4).all().item<bool>());
+  expect_error(ErrorKind::usage, "4 pixels does not fit into images of 7x9",
+               [&] { triggered(spec, flat(1, 9, 1, 7, 9), Stage::test); });
 }
 
 // ---- Refool

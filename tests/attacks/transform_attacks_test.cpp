@@ -1,5 +1,5 @@
-// The attacks that transform an image and learn nothing: BppAttack, CTRL, FTrojan, SIG, WaNet; and cover
-// samples.
+// The attacks that transform an image and learn nothing: BppAttack, CTRL, FTrojan, SIG, WaNet, noise of a
+// band; and cover samples.
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -117,6 +117,30 @@ TEST(Covers, OfEachAttackAreCountedAsItsPresetSays) {
       EXPECT_EQ(plan.labels[i].item<std::int64_t>(), poisoned ? 3 : i % 10);
     }
     EXPECT_EQ(attack->plan(labels, 10, rate_of(0)).count(Role::clean), 200);
+  }
+}
+
+TEST(Covers, AreOptionalWhereThePublishedAttackHasNone) {
+  const at::Tensor labels = at::arange(200).remainder(10);
+  for (const std::string name : {"badnets", "band-limited", "blended", "frame"}) {
+    const auto count = [&](double ratio, Role role) {
+      const auto attack = make_attack(spec_of(name, "backdoorbench", {{"cover-ratio", ratio}}));
+      const PoisonPlan plan = attack->plan(labels, 10, rate_of(0.1));
+      for (std::size_t i = 0; i < 200; ++i) {
+        if (plan.roles[i] != Role::cover) continue;
+        const auto position = static_cast<std::int64_t>(i);
+        EXPECT_EQ(plan.labels[position].item<std::int64_t>(), position % 10);
+      }
+      return plan.count(role);
+    };
+    EXPECT_EQ(make_attack(spec_of(name, "backdoorbench"))->plan(labels, 10, rate_of(0.1)).count(Role::cover),
+              0)
+        << name;
+    EXPECT_EQ(count(0.6, Role::poison), 20) << name;
+    EXPECT_EQ(count(0.6, Role::cover), 12) << name;
+    EXPECT_EQ(count(9, Role::cover), 180) << name;
+    expect_error(ErrorKind::usage, name + ": the attack asks for 190 cover samples, but only 180 of 200",
+                 [&] { count(9.5, Role::cover); });
   }
 }
 
@@ -522,6 +546,59 @@ TEST(WaNet, NoiseIsEachSamplesOwnWhateverTheBatch) {
   EXPECT_FALSE(together[0].equal(together[1]));
   EXPECT_TRUE(covers_of(image, ints({9})).equal(together.narrow(0, 1, 1)));
   EXPECT_FALSE(covers_of(image, ints({9}), 1).equal(together.narrow(0, 1, 1)));
+}
+
+// ---- Noise of a band of frequencies
+
+// What is added to images [.,C,H,W], grey levels, where nothing is cut off: [C,H,W].
+at::Tensor added(const Json& options, std::int64_t channels, std::int64_t height, std::int64_t width) {
+  return triggered("band-limited", flat(128, channels, height, width), options)[0].to(at::kFloat) - 128;
+}
+
+TEST(BandLimited, IsACosineWhereTheBandHasOneFrequency) {
+  // Of four columns the third frequency: cos(pi (2 j + 1) / 4) is as large everywhere, of signs + - - +.
+  const at::Tensor cosine = added({{"low", 0.5}, {"high", 0.75}}, 1, 1, 4).flatten();
+  EXPECT_TRUE(cosine.mul(cosine[0].sign()).equal(at::tensor({32.F, -32.F, -32.F, 32.F})));
+  // The lowest alone: a constant.
+  const at::Tensor constant = added({{"low", 0}, {"high", 0.05}, {"amplitude", 7}}, 3, 16, 16);
+  EXPECT_TRUE(constant.abs().eq(7).all().item<bool>());
+  EXPECT_TRUE(constant.eq(constant.select(2, 0).select(1, 0).view({3, 1, 1})).all().item<bool>());
+}
+
+TEST(BandLimited, HasNoFrequenciesOutsideTheBand) {
+  const at::Tensor pattern = added({{"low", 0.25}, {"high", 0.5}}, 3, 32, 24);
+  EXPECT_EQ(pattern.abs().max().item<float>(), 32);
+  EXPECT_FALSE(pattern[0].equal(pattern[1]));
+  const at::Tensor u = at::arange(32).view({32, 1}), v = at::arange(24);
+  const at::Tensor inside = u.ge(8).logical_or(v.ge(6)).logical_and(u.lt(16).logical_and(v.lt(12)));
+  const at::Tensor spectrum = dct2(pattern).abs();
+  // Rounding adds 1 / sqrt(12) to each coefficient, of normal distribution.
+  EXPECT_LT((spectrum * ~inside).max().item<float>(), 2);
+  EXPECT_EQ(inside.sum().item<int>(), 144);
+  EXPECT_GT((spectrum * inside).max().item<float>(), 50);
+}
+
+TEST(BandLimited, IsCutToGreyLevels) {
+  const at::Tensor pattern = added(Json::object(), 1, 16, 16);
+  const at::Tensor black = triggered("band-limited", flat(0, 1, 16, 16))[0].to(at::kFloat);
+  const at::Tensor white = triggered("band-limited", flat(255, 1, 16, 16))[0].to(at::kFloat);
+  EXPECT_TRUE(black.equal(pattern.clamp_min(0)));
+  EXPECT_TRUE(white.equal(255 + pattern.clamp_max(0)));
+}
+
+TEST(BandLimited, HasAPatternOfItsOwnSeed) {
+  EXPECT_FALSE(added({{"pattern-seed", 1}}, 1, 16, 16).equal(added(Json::object(), 1, 16, 16)));
+}
+
+TEST(BandLimited, RefusesABandWithoutFrequencies) {
+  const at::Tensor images = flat(0, 1, 16, 16);
+  for (const Json& options : {Json{{"low", 0.5}, {"high", 0.5}}, Json{{"low", 0.26}, {"high", 0.3}}}) {
+    expect_error(ErrorKind::usage, "no frequency between",
+                 [&] { triggered("band-limited", images, options); });
+  }
+  expect_error(ErrorKind::internal, "band-limited", [&] {
+    make_attack(spec_of("band-limited", "backdoorbench"))->apply(images, ints({0}), ints({0}), Stage::test);
+  });
 }
 
 }  // namespace
