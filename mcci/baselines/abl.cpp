@@ -1,7 +1,5 @@
 #include "mcci/baselines/abl.hpp"
 
-#include <torch/nn/functional/loss.h>
-
 #include "mcci/baselines/backbone_defense.hpp"
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/baselines/views.hpp"
@@ -19,7 +17,7 @@ class Abl : public BackboneDefense {
     isolation_.declare(set);
     set.add("unlearning-epochs", unlearning_epochs_, "epochs of gradient ascent on the isolated samples",
             {0, 100000});
-    set.add("unlearning-lr", unlearning_lr_, "their learning rate, constant", {1e-8, 100.0});
+    set.add("unlearning-lr", unlearning_lr_, "their learning rate, by sgd, constant", {1e-8, 100.0});
     set.add("cutout", fine_tuned_.cutout,
             "pixels a side of a square that is blackened in each image of the fine-tuning; 0: none",
             {0, 4096});
@@ -63,10 +61,8 @@ class Abl : public BackboneDefense {
 
   std::vector<Phase> phases(const TrainOptions& options) override {
     const TensorList all = parameter_list(backbone());
-    Phase unlearning = make_phase("unlearning", all, options);
-    unlearning.epochs = unlearning_epochs_;
-    unlearning.optimizer.lr = unlearning_lr_;
-    unlearning.schedule.schedule = "constant";
+    Phase unlearning =
+        make_constant_phase("unlearning", all, options, unlearning_epochs_, "sgd", unlearning_lr_);
     unlearning.augment = AugmentOptions::none();
     return {isolation_.phase(all, options), make_phase("fine-tuning", all, options), unlearning};
   }
@@ -92,7 +88,7 @@ class Abl : public BackboneDefense {
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
     StepOutput output = plain_loss(backbone(), phase == fine_tuning_phase ? with_hole(batch) : batch);
-    if (phase == isolation_phase) output.loss = isolation_.held_up(output.loss);
+    if (phase == isolation_phase) return isolation_.held_up(output);
     if (phase == unlearning_phase) output.loss = -output.loss;
     return output;
   }

@@ -22,7 +22,8 @@ class ActivationClustering : public ProbeFilter {
 
   const Registry<Json>& presets() const override {
     static const Registry<Json> table =
-        presets_with("clusters and silhouette", {{"components", 10}, {"whiten", true}, {"silhouette", 0.1}});
+        probe_presets("clusters and silhouette", {{"components", 10}, {"whiten", true}, {"silhouette", 0.1}},
+                      {{"probe-epochs", 2}});
     return table;
   }
 

@@ -9,7 +9,6 @@
 #include "mcci/data/compose.hpp"
 #include "mcci/state/module_state.hpp"
 #include "mcci/train/recipes.hpp"
-#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -86,11 +85,9 @@ class Asd : public SemiSupervisedDefense {
     const std::int64_t low_loss = (options.epochs - growing + 1) / 2;
     std::vector<Phase> all = {semi_supervised_phase("growing", growing, options),
                               semi_supervised_phase("low losses", low_loss, options)};
-    Phase meta = make_phase("copy", last_children(*copy_, trained_children), options);
-    meta.epochs = 1;
-    meta.optimizer.optimizer = "adam";
-    meta.optimizer.lr = meta_lr_;
-    meta.schedule.schedule = "constant";
+    Phase meta =
+        make_constant_phase("copy", last_children(*copy_, trained_children), options, 1, "adam", meta_lr_);
+    meta.optimizer.weight_decay = 0;
     for (std::int64_t epoch = growing + low_loss; epoch < options.epochs; ++epoch) {
       all.push_back(meta);
       all.push_back(semi_supervised_phase("low reductions", 1, options));
@@ -109,16 +106,16 @@ class Asd : public SemiSupervisedDefense {
     const at::NoGradGuard no_grad;
     if (is_copy(phase)) {
       load_module_state(*copy_, module_state(backbone()), "the copy");
-      before_ = losses(backbone(), data);
+      before_ = symmetric_losses(backbone(), data);
       return;
     }
     if (phase > 1) {
       // What the copy has learned quickly is suspicious.
-      trust_least_suspicious(before_ - losses(*copy_, data), phase, epoch);
+      trust_least_suspicious(before_ - symmetric_losses(*copy_, data), phase, epoch);
     } else if (phase == 1) {
-      trust_least_suspicious(losses(backbone(), data), phase, epoch);
+      trust_least_suspicious(symmetric_losses(backbone(), data), phase, epoch);
     } else {
-      grow(losses(backbone(), data), data->labels(), epoch);
+      grow(symmetric_losses(backbone(), data), data->labels(), epoch);
     }
   }
 
@@ -140,13 +137,6 @@ class Asd : public SemiSupervisedDefense {
 
   // Of the phases from the third on every other one trains the copy.
   static bool is_copy(std::size_t phase) { return phase >= 2 && phase % 2 == 0; }
-
-  at::Tensor losses(Backbone& network, const DatasetPtr& data) {
-    network.eval();
-    const at::Tensor logits = of_every_sample(
-        data, problem().compute, [&](const at::Tensor& images) { return forward(network, images); });
-    return symmetric_cross_entropy(logits, data->labels());
-  }
 
   // The share of epochs done, by which the unlabelled part of the loss is ramped up.
   double ramp(std::size_t phase, std::int64_t epoch) const {

@@ -85,6 +85,25 @@ at::Tensor BackboneDefense::answer(const Backbone& network, const at::Tensor& fe
   return at::linear(features, head[0].second, head[1].second);
 }
 
+std::int64_t BackboneDefense::feature_size(const Backbone& network) {
+  return head_parameters(network).front().second.size(1);
+}
+
+at::Tensor BackboneDefense::answer_of_head(const at::Tensor& images) {
+  at::Tensor seen;
+  {
+    const torch::NoGradGuard no_grad;
+    backbone_->eval();
+    seen = features(*backbone_, images);
+  }
+  return answer(*backbone_, seen);
+}
+
+at::Tensor BackboneDefense::cross_entropies(const at::Tensor& logits, const at::Tensor& labels) {
+  namespace F = torch::nn::functional;
+  return F::cross_entropy(logits, labels, F::CrossEntropyFuncOptions().reduction(torch::kNone));
+}
+
 StepOutput BackboneDefense::plain_loss(Backbone& network, const Batch& batch) const {
   const at::Tensor output = forward(network, batch.images);
   return {torch::nn::functional::cross_entropy(output, batch.labels), output};

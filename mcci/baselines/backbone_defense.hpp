@@ -47,6 +47,12 @@ class BackboneDefense : public Defense {
   // outputs].
   static TensorList head_parameters(const Backbone& network);
   static at::Tensor answer(const Backbone& network, const at::Tensor& features);
+  // D of features().
+  static std::int64_t feature_size(const Backbone& network);
+  // The backbone's answer of which only the head learns: its features are those of evaluation mode.
+  at::Tensor answer_of_head(const at::Tensor& images);
+  // The cross entropy of each sample: logits [B, classes], labels [B] -> [B].
+  static at::Tensor cross_entropies(const at::Tensor& logits, const at::Tensor& labels);
   // Plain cross entropy on the recorded labels.
   StepOutput plain_loss(Backbone& network, const Batch& batch) const;
 

@@ -1,6 +1,5 @@
 #include "mcci/baselines/cbd.hpp"
 
-#include <torch/nn/functional/loss.h>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/dropout.h>
@@ -16,11 +15,6 @@ namespace {
 
 constexpr std::size_t biased_phase = 0;
 
-at::Tensor losses_of(const at::Tensor& logits, const at::Tensor& labels) {
-  namespace F = torch::nn::functional;
-  return F::cross_entropy(logits, labels, F::CrossEntropyFuncOptions().reduction(torch::kNone));
-}
-
 torch::nn::Sequential make_critic(std::int64_t features) {
   constexpr double dropout = 0.2;
   return torch::nn::Sequential(torch::nn::Dropout(dropout), torch::nn::Linear(2 * features, features),
@@ -33,7 +27,7 @@ class Cbd : public BackboneDefense {
   void declare(OptionSet& set) override {
     set.add("biased-epochs", biased_epochs_, "epochs of the network that is to learn the backdoor",
             {1, 100000});
-    set.add("biased-lr", biased_lr_, "their learning rate, constant", {1e-8, 100.0});
+    set.add("biased-lr", biased_lr_, "their learning rate, by sgd, constant", {1e-8, 100.0});
     set.add("disentangle", disentangle_,
             "also make the features independent of the biased network's, as a critic sees it");
     set.add("disentangle-weight", weight_, "of that term", {0.0, 1000.0});
@@ -69,7 +63,7 @@ class Cbd : public BackboneDefense {
     BackboneDefense::build(problem);
     biased_ = add("biased", make_network());
     if (!disentangle_) return;
-    critic_ = add("critic", make_critic(head_parameters(backbone()).front().second.size(1)).ptr());
+    critic_ = add("critic", make_critic(feature_size(backbone())).ptr());
     OptimizerOptions adam;
     adam.optimizer = "adam";
     adam.lr = critic_lr_;
@@ -78,11 +72,9 @@ class Cbd : public BackboneDefense {
   }
 
   std::vector<Phase> phases(const TrainOptions& options) override {
-    Phase biased = make_phase("biased", parameter_list(*biased_), options);
-    biased.epochs = biased_epochs_;
-    biased.optimizer.lr = biased_lr_;
-    biased.schedule.schedule = "constant";
-    return {biased, make_phase("training", parameter_list(backbone()), options)};
+    return {
+        make_constant_phase("biased", parameter_list(*biased_), options, biased_epochs_, "sgd", biased_lr_),
+        make_phase("training", parameter_list(backbone()), options)};
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
@@ -93,11 +85,11 @@ class Cbd : public BackboneDefense {
       const torch::NoGradGuard no_grad;
       biased_->eval();
       biased_seen = features(*biased_, batch.images);
-      biased_losses = losses_of(answer(*biased_, biased_seen), batch.labels);
+      biased_losses = cross_entropies(answer(*biased_, biased_seen), batch.labels);
     }
     const at::Tensor seen = features(backbone(), batch.images);
     const at::Tensor logits = answer(backbone(), seen);
-    const at::Tensor losses = losses_of(logits, batch.labels);
+    const at::Tensor losses = cross_entropies(logits, batch.labels);
     at::Tensor loss = (cbd_weights(biased_losses, losses.detach()) * losses).mean();
     if (disentangle_) loss = loss + weight_ * judged_dependence(biased_seen, seen);
     return {loss, logits};

@@ -30,7 +30,8 @@ ViewOptions simclr_views(bool flip) {
 void SelfSupervisionOptions::declare(OptionSet& set) {
   set.add("self-supervised-epochs", self_supervised_epochs, "epochs of SimCLR, which looks at no label",
           {1, 100000});
-  set.add("self-supervised-lr", self_supervised_lr, "their learning rate, one-cycle", {1e-8, 100.0});
+  set.add("self-supervised-lr", self_supervised_lr,
+          "their learning rate, by sgd, one-cycle with the warm-up of the run", {1e-8, 100.0});
   set.add("contrast-temperature", contrast_temperature, "of SimCLR's similarities", {0.01, 10.0});
 }
 
@@ -41,6 +42,7 @@ Phase SelfSupervisionOptions::phase(TensorList parameters, const TrainOptions& o
   phase.optimizer.lr = self_supervised_lr;
   phase.optimizer.weight_decay = 1e-4;
   phase.schedule = ScheduleOptions();
+  phase.schedule.warmup = options.schedule.warmup;
   phase.augment = AugmentOptions::none();
   phase.classifies = false;
   return phase;

@@ -6,7 +6,6 @@
 #include "mcci/baselines/isolation.hpp"
 #include "mcci/baselines/semi_supervised.hpp"
 #include "mcci/train/recipes.hpp"
-#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -28,17 +27,12 @@ class Dbd : public SemiSupervisedDefense {
     static const Registry<Json> table = [] {
       const Json own = {{"contrast-temperature", 0.5}, {"head-lr", 2e-3},        {"trusted-share", 0.5},
                         {"mixmatch-temperature", 0.5}, {"mixmatch-alpha", 0.75}, {"mixmatch-weight", 15.0}};
-      Json paper = {{"epochs", 190},
-                    {"optimizer", "adam"},
-                    {"lr", 2e-3},
-                    {"momentum", 0.9},
-                    {"weight-decay", 0.0},
-                    {"schedule", "constant"},
-                    {"batch-size", 64},
-                    {"flip", true},
-                    {"self-supervised-epochs", 1000},
-                    {"head-epochs", 10},
-                    {"self-supervised-lr", 0.4},
+      Json paper = {{"epochs", 190},        {"optimizer", "adam"},
+                    {"lr", 2e-3},           {"momentum", 0.9},
+                    {"weight-decay", 0.0},  {"schedule", "constant"},
+                    {"warmup", 0.0},        {"batch-size", 64},
+                    {"flip", true},         {"self-supervised-epochs", 1000},
+                    {"head-epochs", 10},    {"self-supervised-lr", 0.4},
                     {"epoch-images", 65536}};
       paper.update(own);
       Json fast = recipes().at("fast");
@@ -58,17 +52,14 @@ class Dbd : public SemiSupervisedDefense {
 
   void build(const Problem& problem) override {
     SemiSupervisedDefense::build(problem);
-    projection_ =
-        add("projection", projection_head(head_parameters(backbone()).front().second.size(1)).ptr());
+    projection_ = add("projection", projection_head(feature_size(backbone())).ptr());
   }
 
   std::vector<Phase> phases(const TrainOptions& options) override {
     strong_ = simclr_views(options.augment.flip);
-    Phase head = make_phase("head", head_parameters(backbone()), options);
-    head.epochs = head_epochs_;
-    head.optimizer.optimizer = "adam";
-    head.optimizer.lr = head_lr_;
-    head.schedule.schedule = "constant";
+    Phase head =
+        make_constant_phase("head", head_parameters(backbone()), options, head_epochs_, "adam", head_lr_);
+    head.optimizer.weight_decay = 0;
     epochs_ = options.epochs;
     return {self_supervision_.phase(with_projection(backbone(), *projection_), options), head,
             semi_supervised_phase("semi-supervised", options.epochs, options)};
@@ -78,7 +69,7 @@ class Dbd : public SemiSupervisedDefense {
     if (phase != semi_supervised_phase_index) return;
     if (epoch == 0) {
       // Only the first split is the head's; the half of lowest loss is trusted until the end.
-      suspicion_of_samples_ = flag_highest(losses(data), 1 - trusted_share_);
+      suspicion_of_samples_ = flag_highest(symmetric_losses(backbone(), data), 1 - trusted_share_);
     }
     trust(unflagged(suspicion_of_samples_), flagged(suspicion_of_samples_),
           static_cast<double>(epoch) / static_cast<double>(epochs_));
@@ -94,26 +85,13 @@ class Dbd : public SemiSupervisedDefense {
       return self_supervision_.loss([this](const at::Tensor& images) { return projected(images); },
                                     batch.images, strong_);
     }
-    at::Tensor seen;
-    {
-      const at::NoGradGuard no_grad;
-      backbone().eval();
-      seen = features(backbone(), batch.images);
-    }
-    const at::Tensor logits = answer(backbone(), seen);
+    const at::Tensor logits = answer_of_head(batch.images);
     return {symmetric_cross_entropy(logits, batch.labels).mean(), logits};
   }
 
  private:
   at::Tensor projected(const at::Tensor& images) {
     return projection_->forward(features(backbone(), place(images, problem().compute)));
-  }
-
-  at::Tensor losses(const DatasetPtr& data) {
-    backbone().eval();
-    const at::Tensor logits = of_every_sample(
-        data, problem().compute, [&](const at::Tensor& images) { return forward(backbone(), images); });
-    return symmetric_cross_entropy(logits, data->labels());
   }
 
   SelfSupervisionOptions self_supervision_;

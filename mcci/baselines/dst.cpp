@@ -3,7 +3,6 @@
 #include <cmath>
 #include <vector>
 
-#include <torch/nn/functional/loss.h>
 #include <torch/nn/functional/normalization.h>
 #include <torch/types.h>
 
@@ -29,14 +28,14 @@ class Dst : public BackboneDefense {
             "epochs of the network whose features are tested, on images as they are", {1, 100000});
     set.add("separation-epochs", separation_epochs_, "epochs in which its classes are drawn apart",
             {1, 100000});
-    set.add("probe-lr", probe_lr_, "their learning rate, constant", {1e-8, 100.0});
+    set.add("probe-lr", probe_lr_, "their learning rate, by sgd, constant", {1e-8, 100.0});
     set.add("trusted-share", trusted_share_,
             "share of the set, the least sensitive, whose labels are trusted", {0.001, 0.999});
     set.add("poison-share", poison_share_,
             "share of the set, the most sensitive, that is held to be poisoned", {0.001, 0.999});
     set.add("contrast-temperature", temperature_, "of the contrastive training", {0.01, 10.0});
     set.add("head-epochs", head_epochs_, "epochs of the last layer on these features", {1, 100000});
-    set.add("head-lr", head_lr_, "their learning rate, constant", {1e-8, 100.0});
+    set.add("head-lr", head_lr_, "their learning rate, by sgd, constant", {1e-8, 100.0});
     set.add("poison-weight", poison_weight_, "of the held-to-be-poisoned samples, whose loss is raised",
             {0.0, 100.0});
   }
@@ -47,11 +46,11 @@ class Dst : public BackboneDefense {
                         {"poison-share", 0.05},
                         {"contrast-temperature", 0.1},
                         {"poison-weight", 0.001}};
-      Json paper = {{"epochs", 200},     {"optimizer", "sgd"},      {"lr", 0.5},
-                    {"momentum", 0.9},   {"weight-decay", 1e-4},    {"schedule", "one-cycle"},
-                    {"warmup", 0.0},     {"batch-size", 512},       {"flip", true},
-                    {"probe-epochs", 2}, {"separation-epochs", 10}, {"probe-lr", 0.01},
-                    {"head-epochs", 10}, {"head-lr", 5.0}};
+      Json paper = {{"epochs", 200},    {"optimizer", "sgd"},   {"lr", 0.5},
+                    {"momentum", 0.9},  {"weight-decay", 1e-4}, {"schedule", "one-cycle"},
+                    {"warmup", 0.05},   {"lr-floor", 1e-3},     {"batch-size", 512},
+                    {"flip", true},     {"probe-epochs", 2},    {"separation-epochs", 10},
+                    {"probe-lr", 0.01}, {"head-epochs", 10},    {"head-lr", 5.0}};
       paper.update(own);
       Json fast = recipes().at("fast");
       fast.update({{"epochs", 8},
@@ -71,15 +70,12 @@ class Dst : public BackboneDefense {
   void build(const Problem& problem) override {
     BackboneDefense::build(problem);
     probe_ = add("probe", make_network());
-    projection_ =
-        add("projection", projection_head(head_parameters(backbone()).front().second.size(1)).ptr());
+    projection_ = add("projection", projection_head(feature_size(backbone())).ptr());
   }
 
   std::vector<Phase> phases(const TrainOptions& options) override {
-    Phase probe = make_phase("probe", parameter_list(*probe_), options);
-    probe.epochs = probe_epochs_;
-    probe.optimizer.lr = probe_lr_;
-    probe.schedule.schedule = "constant";
+    Phase probe =
+        make_constant_phase("probe", parameter_list(*probe_), options, probe_epochs_, "sgd", probe_lr_);
     probe.augment = AugmentOptions::none();
     Phase separation = probe;
     separation.name = "separation";
@@ -89,11 +85,9 @@ class Dst : public BackboneDefense {
     contrast.augment = AugmentOptions::none();
     contrast.classifies = false;
     strong_ = simclr_views(options.augment.flip);
-    Phase head = make_phase("head", head_parameters(backbone()), options);
-    head.epochs = head_epochs_;
-    head.optimizer.lr = head_lr_;
+    Phase head =
+        make_constant_phase("head", head_parameters(backbone()), options, head_epochs_, "sgd", head_lr_);
     head.optimizer.weight_decay = 0;
-    head.schedule.schedule = "constant";
     return {probe, separation, contrast, head};
   }
 
@@ -140,15 +134,8 @@ class Dst : public BackboneDefense {
   }
 
   StepOutput of_head(const Batch& batch) {
-    at::Tensor seen;
-    {
-      const torch::NoGradGuard no_grad;
-      backbone().eval();
-      seen = features(backbone(), batch.images);
-    }
-    const at::Tensor logits = answer(backbone(), seen);
-    const at::Tensor losses =
-        F::cross_entropy(logits, batch.labels, F::CrossEntropyFuncOptions().reduction(torch::kNone));
+    const at::Tensor logits = answer_of_head(batch.images);
+    const at::Tensor losses = cross_entropies(logits, batch.labels);
     const at::Tensor trusted =
         trusted_.index_select(0, batch.indices.cpu()).to(batch.labels.device(), torch::kFloat);
     const auto mean_of = [&](const at::Tensor& chosen) {

@@ -30,6 +30,18 @@ at::Tensor FilterDefense::pool(std::size_t phase) {
   return phase == detector_phase ? at::Tensor() : unflagged(suspicion_of_samples_);
 }
 
+Registry<Json> FilterDefense::presets_with(const Json& own, const std::string& paper_words, const Json& paper,
+                                           const std::string& fast_words, const Json& fast) {
+  Json published = recipes().at("paper");
+  published["optimizer"] = "sgd";
+  published.update(own);
+  published.update(paper);
+  Json quick = recipes().at("fast");
+  quick.update(own);
+  quick.update(fast);
+  return Registry<Json>("preset", {{"paper", paper_words, published}, {"fast", fast_words, quick}});
+}
+
 StepOutput FilterDefense::loss(std::size_t phase, const Batch& batch) {
   return phase == detector_phase ? detector_loss(batch) : plain_loss(backbone(), batch);
 }
@@ -65,17 +77,11 @@ at::Tensor ProbeFilter::judge_classes(
   return suspicion;
 }
 
-Registry<Json> ProbeFilter::presets_with(const std::string& what, const Json& own, const Json& fast) {
-  Json published = recipes().at("paper");
-  published.update({{"optimizer", "sgd"}, {"probe-epochs", 100}});
-  published.update(own);
-  Json quick = recipes().at("fast");
-  quick.update({{"probe-epochs", 2}});
-  quick.update(own);
+Registry<Json> ProbeFilter::probe_presets(const std::string& what, const Json& own, const Json& fast) {
+  Json quick = own;
   quick.update(fast);
-  return Registry<Json>("preset",
-                        {{"paper", "its " + what + "; as long a training before as after", published},
-                         {"fast", "the short recipe, after a probe of a few epochs", quick}});
+  return presets_with(own, "its " + what + "; as long a training before as after", {{"probe-epochs", 100}},
+                      "the short recipe, after a probe of a few epochs", quick);
 }
 
 }  // namespace mcci

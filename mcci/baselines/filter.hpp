@@ -29,6 +29,10 @@ class FilterDefense : public BackboneDefense {
   virtual StepOutput detector_loss(const Batch& batch) = 0;
   // The suspicion of each sample, [N] float32 on the CPU; what has 0 or more is left out.
   virtual at::Tensor judge(const DatasetPtr& data) = 0;
+  // The presets `paper` and `fast`: the recipes of these names, the former by sgd, with the detector's values
+  // `own` and those of either. The words say for people what either is.
+  static Registry<Json> presets_with(const Json& own, const std::string& paper_words, const Json& paper,
+                                     const std::string& fast_words, const Json& fast);
 };
 
 // A detector that looks at what a network like the backbone, trained plainly on the whole set, makes of it.
@@ -49,8 +53,7 @@ class ProbeFilter : public FilterDefense {
       const std::function<at::Tensor(std::int64_t label, const at::Tensor& features)>& judge_class);
   // Presets with the values `own`: as published are these alone, so that the probe is trained as long as the
   // backbone; the short one has also `fast`. `what` are the values of `own`, for people.
-  static Registry<Json> presets_with(const std::string& what, const Json& own,
-                                     const Json& fast = Json::object());
+  static Registry<Json> probe_presets(const std::string& what, const Json& own, const Json& fast);
 
  private:
   std::int64_t probe_epochs_ = 2;

@@ -9,7 +9,6 @@
 #include "mcci/baselines/filter.hpp"
 #include "mcci/baselines/spectrum_network.hpp"
 #include "mcci/signal/dct.hpp"
-#include "mcci/train/recipes.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -28,15 +27,11 @@ class Frequency : public FilterDefense {
   }
 
   const Registry<Json>& presets() const override {
-    static const Registry<Json> table = [] {
-      Json paper = recipes().at("paper");
-      paper.update(
-          {{"optimizer", "sgd"}, {"detector-epochs", 10}, {"detector-lr", 0.05}, {"detector-width", 32}});
-      Json fast = recipes().at("fast");
-      fast.update({{"detector-epochs", 30}, {"detector-lr", 0.5}, {"detector-width", 8}});
-      return Registry<Json>("preset", {{"paper", "the authors' detector", paper},
-                                       {"fast", "the short recipe and a narrower detector", fast}});
-    }();
+    static const Registry<Json> table =
+        presets_with(Json::object(), "the authors' detector",
+                     {{"detector-epochs", 10}, {"detector-lr", 0.05}, {"detector-width", 32}},
+                     "the short recipe and a narrower detector",
+                     {{"detector-epochs", 30}, {"detector-lr", 0.5}, {"detector-width", 8}});
     return table;
   }
 
@@ -54,12 +49,9 @@ class Frequency : public FilterDefense {
 
  protected:
   Phase detector(const TrainOptions& options) override {
-    Phase phase = make_phase("detector", parameter_list(*network_), options);
-    phase.epochs = detector_epochs_;
-    phase.optimizer.optimizer = "adadelta";
-    phase.optimizer.lr = detector_lr_;
+    Phase phase = make_constant_phase("detector", parameter_list(*network_), options, detector_epochs_,
+                                      "adadelta", detector_lr_);
     phase.optimizer.weight_decay = 1e-4;
-    phase.schedule.schedule = "constant";
     phase.augment = AugmentOptions::none();
     phase.classifies = false;
     return phase;

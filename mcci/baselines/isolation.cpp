@@ -11,7 +11,7 @@ namespace mcci {
 void IsolationOptions::declare(OptionSet& set) {
   set.add("isolation-epochs", isolation_epochs, "epochs in which poison is learned and the rest held back",
           {1, 100000});
-  set.add("isolation-lr", isolation_lr, "their learning rate, constant", {1e-8, 100.0});
+  set.add("isolation-lr", isolation_lr, "their learning rate, by sgd, constant", {1e-8, 100.0});
   set.add("isolation-loss", isolation_loss,
           "how clean samples are held back: flooding |L - level| + level, lga sign(L - level) L, none L",
           {"flooding", "lga", "none"});
@@ -22,18 +22,17 @@ void IsolationOptions::declare(OptionSet& set) {
 }
 
 Phase IsolationOptions::phase(TensorList parameters, const TrainOptions& options) const {
-  Phase phase = make_phase("isolation", std::move(parameters), options);
-  phase.epochs = isolation_epochs;
-  phase.optimizer.lr = isolation_lr;
-  phase.schedule.schedule = "constant";
+  Phase phase =
+      make_constant_phase("isolation", std::move(parameters), options, isolation_epochs, "sgd", isolation_lr);
   phase.augment = AugmentOptions::none();
   return phase;
 }
 
-at::Tensor IsolationOptions::held_up(const at::Tensor& cross_entropy) const {
-  if (isolation_loss == "flooding") return (cross_entropy - isolation_level).abs() + isolation_level;
-  if (isolation_loss == "lga") return (cross_entropy.detach() - isolation_level).sign() * cross_entropy;
-  return cross_entropy;
+StepOutput IsolationOptions::held_up(StepOutput plain) const {
+  at::Tensor& loss = plain.loss;
+  if (isolation_loss == "flooding") loss = (loss - isolation_level).abs() + isolation_level;
+  if (isolation_loss == "lga") loss = (loss.detach() - isolation_level).sign() * loss;
+  return plain;
 }
 
 at::Tensor sample_losses(Backbone& network, const DatasetPtr& data, const Compute& compute) {

@@ -22,11 +22,12 @@ struct IsolationOptions {
   double isolation_level = 0.5;
   double isolation_share = 0.01;
   void declare(OptionSet& set);
-  // Training for it: the run's optimizer at a constant isolation_lr, on images as they are.
+  // Training for it: sgd at a constant isolation_lr, on images as they are.
   Phase phase(TensorList parameters, const TrainOptions& options) const;
-  // The loss of a batch, from its mean cross entropy L (a scalar): flooding |L - level| + level, which keeps
-  // it near the level, or lga (local gradient ascent) sign(L - level) L, whose gradient turns around there.
-  at::Tensor held_up(const at::Tensor& cross_entropy) const;
+  // A batch's output with its loss, the mean cross entropy L, held up: flooding |L - level| + level, or lga
+  // (local gradient ascent) sign(L - level) L, of which the gradients are the same: they turn around at the
+  // level.
+  StepOutput held_up(StepOutput plain) const;
 };
 
 // The cross entropy of each sample's recorded label under `network`, which is put in evaluation mode: [N]

@@ -2,7 +2,6 @@
 
 #include "mcci/baselines/filter.hpp"
 #include "mcci/baselines/isolation.hpp"
-#include "mcci/train/recipes.hpp"
 
 namespace mcci {
 namespace {
@@ -12,23 +11,10 @@ class LossIsolation : public FilterDefense {
   void declare(OptionSet& set) override { isolation_.declare(set); }
 
   const Registry<Json>& presets() const override {
-    static const Registry<Json> table = [] {
-      Json paper = recipes().at("paper");
-      paper.update({{"optimizer", "sgd"},
-                    {"isolation-epochs", 10},
-                    {"isolation-lr", 0.1},
-                    {"isolation-loss", "flooding"},
-                    {"isolation-level", 0.5},
-                    {"isolation-share", 0.1}});
-      Json fast = recipes().at("fast");
-      fast.update({{"isolation-epochs", 3},
-                   {"isolation-lr", 0.05},
-                   {"isolation-loss", "flooding"},
-                   {"isolation-level", 0.5},
-                   {"isolation-share", 0.1}});
-      return Registry<Json>("preset", {{"paper", "ABL's isolation, ten times its share", paper},
-                                       {"fast", "the short recipe, three epochs before it", fast}});
-    }();
+    static const Registry<Json> table = presets_with(
+        {{"isolation-loss", "flooding"}, {"isolation-level", 0.5}, {"isolation-share", 0.1}},
+        "ABL's isolation, ten times its share", {{"isolation-epochs", 10}, {"isolation-lr", 0.1}},
+        "the short recipe, three epochs before it", {{"isolation-epochs", 3}, {"isolation-lr", 0.05}});
     return table;
   }
 
@@ -43,9 +29,7 @@ class LossIsolation : public FilterDefense {
   }
 
   StepOutput detector_loss(const Batch& batch) override {
-    StepOutput output = plain_loss(*probe_, batch);
-    output.loss = isolation_.held_up(output.loss);
-    return output;
+    return isolation_.held_up(plain_loss(*probe_, batch));
   }
 
   at::Tensor judge(const DatasetPtr& data) override {

@@ -77,8 +77,7 @@ class Nab : public StampingDefense {
     isolator_ = add("isolator", make_network());
     relabeller_ = add("relabeller", make_network());
     if (!verifies()) {
-      projection_ =
-          add("projection", projection_head(head_parameters(*relabeller_).front().second.size(1)).ptr());
+      projection_ = add("projection", projection_head(feature_size(*relabeller_)).ptr());
     }
     colour_ = add_buffer("stamp_colour", torch::zeros({problem.shape.channels}));
   }
@@ -111,11 +110,7 @@ class Nab : public StampingDefense {
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
-    if (phase == isolation_phase) {
-      StepOutput output = plain_loss(*isolator_, batch);
-      output.loss = isolation_.held_up(output.loss);
-      return output;
-    }
+    if (phase == isolation_phase) return isolation_.held_up(plain_loss(*isolator_, batch));
     if (phase == relabelling_phase) {
       return verifies() ? plain_loss(*relabeller_, batch)
                         : self_supervision_.loss(

@@ -4,6 +4,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/log.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
@@ -46,6 +47,13 @@ StepOutput SemiSupervisedDefense::semi_supervised_loss(const Batch& batch) {
   const MixMatchBatch both = {batch.images, batch.labels, place(unlabelled, problem().compute)};
   return mixmatch_step([this](const at::Tensor& images) { return forward(backbone(), images); }, both,
                        mixmatch_, views_, ramp_.item<double>());
+}
+
+at::Tensor SemiSupervisedDefense::symmetric_losses(Backbone& network, const DatasetPtr& data) const {
+  network.eval();
+  const at::Tensor logits = of_every_sample(
+      data, problem().compute, [&](const at::Tensor& images) { return forward(network, images); });
+  return symmetric_cross_entropy(logits, data->labels());
 }
 
 SampleState SemiSupervisedDefense::sample_state() {

@@ -24,6 +24,9 @@ class SemiSupervisedDefense : public BackboneDefense {
   void trust(const at::Tensor& labelled, const at::Tensor& unlabelled, double ramp);
   at::Tensor labelled_pool() const { return repeated_to(labelled_, mixmatch_.epoch_images); }
   StepOutput semi_supervised_loss(const Batch& batch);
+  // Symmetric cross entropy of each sample's recorded label under `network`, which is put in evaluation mode:
+  // [N] float32 on the CPU.
+  at::Tensor symmetric_losses(Backbone& network, const DatasetPtr& data) const;
 
   SampleState sample_state() override;
 

@@ -25,8 +25,8 @@ class Strip : public ProbeFilter {
 
   const Registry<Json>& presets() const override {
     static const Registry<Json> table =
-        presets_with("overlays and bound", {{"overlays", 100}, {"false-rejection", 0.01}},
-                     {{"overlays", 8}, {"probe-epochs", 4}});
+        probe_presets("overlays and bound", {{"overlays", 100}, {"false-rejection", 0.01}},
+                      {{"overlays", 8}, {"probe-epochs", 4}});
     return table;
   }
 

@@ -16,6 +16,22 @@ Phase make_phase(std::string name, TensorList parameters, const TrainOptions& op
           options.optimizer, options.schedule, options.augment,       true};
 }
 
+Phase make_constant_phase(std::string name, TensorList parameters, const TrainOptions& options,
+                          std::int64_t epochs, const std::string& optimizer, double lr) {
+  Phase phase = make_phase(std::move(name), std::move(parameters), options);
+  phase.epochs = epochs;
+  if (phase.optimizer.optimizer != optimizer) {
+    const OptimizerOptions defaults;
+    phase.optimizer.optimizer = optimizer;
+    phase.optimizer.momentum = defaults.momentum;
+    phase.optimizer.weight_decay = defaults.weight_decay;
+  }
+  phase.optimizer.lr = lr;
+  phase.optimizer.average = 0;
+  phase.schedule.schedule = "constant";
+  return phase;
+}
+
 void Learner::begin_epoch(std::size_t /*phase*/, std::int64_t /*epoch*/, const DatasetPtr& /*data*/) {}
 
 void Learner::finish(const DatasetPtr& /*data*/) {}

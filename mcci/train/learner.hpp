@@ -30,6 +30,13 @@ TensorList parameter_list(const torch::nn::Module& module);
 // A phase of options.epochs epochs with the run's optimizer, schedule and augmentation.
 Phase make_phase(std::string name, TensorList parameters, const TrainOptions& options);
 
+// One with epochs of its own at a constant learning rate that was published for `optimizer`, and which it has
+// therefore whatever the run's is: to another the rate means something else. Where the run's is another,
+// momentum and weight decay are that optimizer's defaults. No average of the weights is kept: of a few steps
+// it would keep nothing.
+Phase make_constant_phase(std::string name, TensorList parameters, const TrainOptions& options,
+                          std::int64_t epochs, const std::string& optimizer, double lr);
+
 struct StepOutput {
   at::Tensor loss;    // scalar, differentiable
   at::Tensor logits;  // [B, classes], as the loss saw them; undefined where the phase classifies nothing

@@ -24,7 +24,7 @@ TEST(Isolation, HoldsTheLossUpByHand) {
     IsolationOptions options;
     options.isolation_loss = how;
     const at::Tensor loss = at::full({}, value).requires_grad_();
-    const at::Tensor held = options.held_up(loss);
+    const at::Tensor held = options.held_up({loss, {}}).loss;
     held.backward();
     return std::pair(held.item<float>(), loss.grad().item<float>());
   };
@@ -109,6 +109,37 @@ TEST(Abl, CutsHolesIntoTheImagesOfTheFineTuningAlone) {
   EXPECT_NE(whole.state.history[1]["loss"], cut.state.history[1]["loss"]);
 }
 
+// Learning rates that were published for sgd mean something else to AdamW.
+TEST(Abl, IsolatesAndUnlearnsBySgdWhateverFineTunes) {
+  const PoisonedSet set = test::striped(600, 60);
+  Json options = abl_options();
+  options.update(
+      {{"epochs", 6}, {"optimizer", "adamw"}, {"lr", 3e-3}, {"weight-decay", 0.05}, {"unlearning-lr", 5e-4}});
+  const Trained abl = test::train_defense(make_abl(), set.data, options);
+  const at::Tensor isolated = abl.defense->training_suspicion().ge(0);
+  EXPECT_GT(isolated.logical_and(set.poisoned).sum().item<std::int64_t>(), 40) << "of 45";
+  EXPECT_LT(test::attack_success(*abl.defense, set), 0.1);
+  EXPECT_GT(test::recovered(*abl.defense, set), 0.8);
+  // Part of the first class, whose label the isolated samples bear, is unlearned with them.
+  EXPECT_GT(test::clean_accuracy(*abl.defense, set), 0.7);
+
+  TrainOptions adamw;
+  adamw.optimizer.optimizer = "adamw";
+  adamw.optimizer.weight_decay = 0.05;
+  adamw.optimizer.average = 0.99;
+  const std::vector<Phase> phases = abl.defense->phases(adamw);
+  for (const std::size_t own : {0U, 2U}) {
+    EXPECT_EQ(phases[own].optimizer.optimizer, "sgd");
+    EXPECT_EQ(phases[own].optimizer.momentum, 0.9);
+    EXPECT_EQ(phases[own].optimizer.weight_decay, 5e-4);
+    EXPECT_EQ(phases[own].optimizer.average, 0);
+    EXPECT_EQ(phases[own].schedule.schedule, "constant");
+  }
+  EXPECT_EQ(phases[1].optimizer.optimizer, "adamw");
+  EXPECT_EQ(phases[1].optimizer.weight_decay, 0.05);
+  EXPECT_EQ(phases[1].optimizer.average, 0.99);
+}
+
 TEST(Abl, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(96, 10);
   // 3 steps of isolation, 3 of fine-tuning, then 1 for each epoch of unlearning.
@@ -128,6 +159,7 @@ TEST(LossIsolation, LeavesOutWhatIsLearnedFirst) {
   const at::Tensor out = filter.defense->training_suspicion().ge(0);
   EXPECT_EQ(out.sum().item<std::int64_t>(), 90);
   EXPECT_GE(out.logical_and(set.poisoned).sum().item<std::int64_t>(), 58);
+  EXPECT_GT(test::undefended_success(set), 0.9);
   EXPECT_LT(test::attack_success(*filter.defense, set), 0.2);
   EXPECT_GT(test::clean_accuracy(*filter.defense, set), 0.8);
 }

@@ -102,6 +102,18 @@ TEST(Dbd, TrustsTheHalfOfLowestLoss) {
   EXPECT_EQ(dbd.defense->assumes(), "");
 }
 
+TEST(Dbd, DefendsWhereFeaturesWithoutLabelsTellTheClasses) {
+  const PoisonedSet set = test::textured(400, 40);
+  const Trained dbd = test::train_defense(
+      make_dbd(), set.data,
+      {{"epochs", 4}, {"self-supervised-epochs", 6}, {"head-epochs", 6}, {"epoch-images", 640}});
+  EXPECT_TRUE(dbd.defense->training_suspicion().masked_select(set.poisoned).ge(0).all().item<bool>());
+  EXPECT_GT(test::undefended_success(set), 0.9);
+  EXPECT_LT(test::attack_success(*dbd.defense, set), 0.1);
+  EXPECT_GT(test::recovered(*dbd.defense, set), 0.9);
+  EXPECT_GT(test::clean_accuracy(*dbd.defense, set), 0.9);
+}
+
 TEST(Dbd, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(64, 6);
   // Two steps of each of the first two parts, twice two of the third.
@@ -149,6 +161,17 @@ TEST(Dst, TrustsTheLeastSensitiveAndTeachesTheHeadBothKinds) {
   EXPECT_FALSE(dst.defense->pool(2).defined());
 }
 
+TEST(Dst, DefendsAgainstThePatch) {
+  const PoisonedSet set = test::textured(400, 40);
+  const Trained dst = test::train_defense(
+      make_dst(), set.data,
+      {{"epochs", 8}, {"probe-epochs", 3}, {"probe-lr", 0.02}, {"separation-epochs", 1}, {"head-epochs", 6}});
+  EXPECT_GT(test::undefended_success(set), 0.9);
+  EXPECT_LT(test::attack_success(*dst.defense, set), 0.2);
+  EXPECT_GT(test::recovered(*dst.defense, set), 0.8);
+  EXPECT_GT(test::clean_accuracy(*dst.defense, set), 0.9);
+}
+
 TEST(Dst, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(64, 6);
   test::expect_resumed_equals_whole(make_dst, set.data,
@@ -178,6 +201,7 @@ TEST(Asd, GrowsItsPoolFromSeeds) {
   EXPECT_EQ(kept(*asd.defense, "unlabelled").numel(), 200);
   EXPECT_NEAR(kept(*asd.defense, "ramp").item<double>(), 7.0 / 8, 1e-9);
   EXPECT_GT(test::clean_accuracy(*asd.defense, set), 0.8);
+  EXPECT_GT(test::undefended_success(set), 0.9);
   EXPECT_LT(test::attack_success(*asd.defense, set), 0.3);
   EXPECT_EQ(asd.defense->assumes(), "clean images with labels");
 }

@@ -1,11 +1,13 @@
 #include "tests/baselines/testing.hpp"
 
+#include <cmath>
 #include <filesystem>
 #include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "mcci/baselines/plain.hpp"
 #include "mcci/core/error.hpp"
 #include "mcci/core/interrupt.hpp"
 #include "mcci/state/module_state.hpp"
@@ -22,6 +24,16 @@ at::Tensor stripes(const at::Tensor& classes, std::int64_t contrast) {
     images[i].narrow(1, 4 * classes[i].item<std::int64_t>(), 4).add_(contrast);
   }
   return images.to(at::kByte);
+}
+
+// Gratings of four directions with a period of four pixels, anywhere.
+at::Tensor gratings(const at::Tensor& classes) {
+  const at::Tensor angle = (classes.to(at::kFloat) * (M_PI / 4)).view({-1, 1, 1, 1});
+  const at::Tensor y = at::arange(side, at::kFloat).view({1, 1, side, 1});
+  const at::Tensor x = at::arange(side, at::kFloat).view({1, 1, 1, side});
+  const at::Tensor phase = 2 * M_PI * at::rand({classes.size(0), 1, 1, 1});
+  const at::Tensor wave = ((angle.cos() * y + angle.sin() * x) * (M_PI / 2) + phase).sin();
+  return (100 + 40 * wave + at::randint(0, 40, wave.sizes(), at::kFloat)).to(at::kByte);
 }
 
 void add_patch(at::Tensor images) { images.narrow(2, side - 5, 5).narrow(3, side - 5, 5).fill_(255); }
@@ -91,13 +103,12 @@ void expect_equal(const TensorList& a, const TensorList& b, int stop) {
   }
 }
 
-}  // namespace
-
-PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast) {
+PoisonedSet poisoned_set(std::int64_t n, std::int64_t poisons,
+                         const std::function<at::Tensor(const at::Tensor& classes)>& draw) {
   at::manual_seed(7);
   PoisonedSet set;
   set.true_labels = at::arange(n).remainder(class_count);
-  at::Tensor images = stripes(set.true_labels, contrast);
+  at::Tensor images = draw(set.true_labels);
   set.poisoned = at::zeros({n}, at::kBool);
   at::Tensor labels = set.true_labels.clone();
   for (std::int64_t i = 0, left = poisons; i < n && left > 0; ++i) {
@@ -109,11 +120,20 @@ PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast)
   }
   set.data = make_memory_dataset(images, labels, {"a", "b", "c", "d"});
   set.triggered_labels = 1 + at::arange(120).remainder(class_count - 1);
-  at::Tensor triggered = stripes(set.triggered_labels, contrast);
+  at::Tensor triggered = draw(set.triggered_labels);
   add_patch(triggered);
   set.triggered = to_unit(triggered);
   return set;
 }
+
+}  // namespace
+
+PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast) {
+  return poisoned_set(n, poisons,
+                      [contrast](const at::Tensor& classes) { return stripes(classes, contrast); });
+}
+
+PoisonedSet textured(std::int64_t n, std::int64_t poisons) { return poisoned_set(n, poisons, gratings); }
 
 Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, const Json& options,
                       const DatasetPtr& clean) {
@@ -128,6 +148,11 @@ double attack_success(Defense& defense, const PoisonedSet& set) {
 
 double recovered(Defense& defense, const PoisonedSet& set) {
   return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(set.triggered_labels));
+}
+
+double undefended_success(const PoisonedSet& set) {
+  const Trained plain = train_defense(make_plain(), set.data, {{"epochs", 5}, {"lr", 0.05}});
+  return attack_success(*plain.defense, set);
 }
 
 double clean_accuracy(Defense& defense, const PoisonedSet& set) {

@@ -25,6 +25,9 @@ struct PoisonedSet {
 // The first `poisons` samples that are not of class 0 are poisoned. The stripes are `contrast` grey levels
 // bright.
 PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast = 15);
+// Likewise with a texture for each class, a grating of its direction, which parts of an image show as well:
+// what can be learned without labels.
+PoisonedSet textured(std::int64_t n, std::int64_t poisons);
 
 // A trained defense on a set, with the options given and the preset `fast` beneath.
 struct Trained {
@@ -37,6 +40,8 @@ Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, 
 // Shares of triggered images that get the label 0, and their true label.
 double attack_success(Defense& defense, const PoisonedSet& set);
 double recovered(Defense& defense, const PoisonedSet& set);
+// attack_success of plain training for five epochs: what a defense on this set is measured against.
+double undefended_success(const PoisonedSet& set);
 // Share of clean training images that get their label.
 double clean_accuracy(Defense& defense, const PoisonedSet& set);
 

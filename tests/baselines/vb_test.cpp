@@ -115,6 +115,7 @@ TEST(Vb, DefendsAgainstThePatch) {
   const Trained vb = test::train_defense(make_vb(), set.data, options);
   const at::Tensor suspicious = vb.defense->training_suspicion().ge(0);
   EXPECT_GT(suspicious.masked_select(set.poisoned).to(at::kDouble).mean().item<double>(), 0.9);
+  EXPECT_GT(test::undefended_success(set), 0.9);
   EXPECT_LT(test::attack_success(*vb.defense, set), 0.2);
   // The first class, of which the victim is as sure as of the trigger, is given up; the others are not.
   EXPECT_GT(test::recovered(*vb.defense, set), 0.5);

@@ -233,6 +233,25 @@ DatasetPtr quadrants(std::int64_t n) {
   return make_memory_dataset(images, labels, {"a", "b", "c", "d"});
 }
 
+TEST(Phase, WithAConstantRateKeepsTheOptimizerThatThisWasMadeFor) {
+  TrainOptions options;
+  options.optimizer = {"sgd", 0.3, 0.8, 0.01, true, 2, 3.0, 0.99};
+  options.schedule.schedule = "steps";
+  const Phase same = make_constant_phase("same", {}, options, 3, "sgd", 0.02);
+  EXPECT_EQ(same.epochs, 3);
+  EXPECT_EQ(same.optimizer.lr, 0.02);
+  EXPECT_EQ(same.optimizer.momentum, 0.8);
+  EXPECT_EQ(same.optimizer.weight_decay, 0.01);
+  EXPECT_EQ(same.optimizer.clip_norm, 3.0);
+  EXPECT_EQ(same.optimizer.average, 0);
+  EXPECT_EQ(same.schedule.schedule, "constant");
+  const Phase other = make_constant_phase("other", {}, options, 3, "adam", 0.02);
+  EXPECT_EQ(other.optimizer.optimizer, "adam");
+  EXPECT_EQ(other.optimizer.momentum, 0.9);
+  EXPECT_EQ(other.optimizer.weight_decay, 5e-4);
+  EXPECT_EQ(other.optimizer.accumulate, 2);
+}
+
 // Two phases, dropout and state of its own that changes with every step: what a resumed run must carry over.
 class Stateful : public Learner {
  public:
