@@ -18,7 +18,7 @@ class SpectralSignatures : public ProbeFilter {
 
   const Registry<Json>& presets() const override {
     static const Registry<Json> table =
-        probe_presets("scores and shares", {{"class-poison", 0.1}}, {{"probe-epochs", 1}});
+        probe_presets("scores and shares", {{"class-poison", 0.1}}, {{"probe-epochs", 2}});
     return table;
   }
 

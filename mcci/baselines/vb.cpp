@@ -66,7 +66,7 @@ class Vb : public BackboneDefense {
                     {"victim-every", 5}};
       paper.update(own);
       Json fast = recipes().at("fast");
-      fast.update({{"victim-every", 1}});
+      fast.update({{"victim-every", 2}});
       fast.update(own);
       return Registry<Json>("preset", {{"paper", "the authors' program", paper},
                                        {"fast", "the short recipe after the victim's three epochs", fast}});
