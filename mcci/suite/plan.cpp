@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Raised whenever units compute something else from the same options.
-constexpr int format = 1;
+constexpr int format = 2;
 constexpr std::size_t key_digits = 32;
 constexpr std::size_t max_cells = 100'000;
 constexpr std::int64_t max_shards = 10'000;
@@ -139,13 +139,25 @@ Json resolved_run(const Grid& grid, const GridModel& model, const GridDefense& d
   return options;
 }
 
+// Options that have their defaults say nothing: so a key stays what it is when an option is added. `fresh`
+// has been assigned nothing.
+Json without_defaults(Json options, const OptionSet& fresh) {
+  const Json defaults = fresh.to_json();
+  for (const auto& [name, value] : defaults.items()) {
+    if (options.contains(name) && options[name] == value) options.erase(name);
+  }
+  return options;
+}
+
 // What can change the trained model.
 Json determinants_of(const Json& run) {
   Json options = run;
   options.erase("checkpoint-minutes");
   options.erase("workers");
   const RunConfig declared(run.at("defense"));
-  return {{"options", options}, {"files", contents_of(options, declared.options)}};
+  return {{"defense", run.at("defense")},
+          {"options", without_defaults(options, declared.options)},
+          {"files", contents_of(options, declared.options)}};
 }
 
 std::string percent_text(double share) {
@@ -275,9 +287,11 @@ void Planner::add_poison(Set& set) {
   OptionSet declared;
   const std::unique_ptr<Attack> attack = attacks().at(set.spec.name)();
   attack->declare(declared);
-  set.poisoned = key_of("poison", {{"data", set.identity->train},
-                                   {"attack", set.spec.to_json()},
-                                   {"files", contents_of(set.spec.options, declared)}});
+  Json spec = set.spec.to_json();
+  spec["options"] = without_defaults(spec["options"], declared);
+  set.poisoned = key_of(
+      "poison",
+      {{"data", set.identity->train}, {"attack", spec}, {"files", contents_of(set.spec.options, declared)}});
   if (!keys_.insert(set.poisoned).second) {
     throw Error(ErrorKind::usage, "the grid asks for " + place_of(set) + " twice", set.attack->where,
                 "leave one out");

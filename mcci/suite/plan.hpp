@@ -14,7 +14,8 @@ namespace mcci {
 
 // A piece of work that runs in a process of its own, and its key: 32 hexadecimal digits of the SHA-256 of all
 // that determines its outcome - contents of the data set and of files that options name, every resolved
-// option, the seed, the version of mcci. Names, titles and places in the grid are no part of it.
+// option that is not its default, the seed, the version of mcci. Names, titles and places in the grid are no
+// part of it.
 struct Unit {
   enum class Kind {
     poison,  // writes a poisoned set

@@ -122,6 +122,18 @@ TEST(GridFile, DefaultsAreTheRules) {
   EXPECT_EQ(titles(plan_of(grid)).front(), "none (fast) on clean photos, resnet18, seed 1");
 }
 
+// So a cell is the same cell after its attack or defense has got another option.
+TEST(GridPlan, DefaultsAreNoPartOfAKey) {
+  const auto keys_with = [](const std::string& of_attack, const std::string& of_defense) {
+    return keys(plan_of(parsed("data = ['photos']\nrates = [0.1]\nseeds = [1]\nattacks = [{name = 'badnets'" +
+                               of_attack + "}]\ndefenses = [{name = 'mcci'" + of_defense + "}]")));
+  };
+  const std::set<std::string> plain = keys_with("", "");
+  EXPECT_EQ(keys_with(", options = {patch-size = 0}", ", options = {prior = 0.12}"), plain);
+  EXPECT_NE(keys_with(", options = {patch-size = 5}", ""), plain);
+  EXPECT_NE(keys_with("", ", options = {prior = 0.2}"), plain);
+}
+
 // One model, which is trained once, then measured under each perception in turn.
 TEST(GridPlan, PerceptionsShareAModel) {
   const Plan plan =
