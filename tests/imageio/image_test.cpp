@@ -442,8 +442,10 @@ TEST(JpegTest, PlanesOfCorruptOrTooLargeFilesAreRefused) {
                  [&] { decode_jpeg_planes(bytes, "test image", limits); });
   };
   std::string cut = good;
-  cut.replace(cut.size() / 2, 2, "\xff\xd9", 2);
-  refused(cut, "is not a valid JPEG image", {});
+  cut.replace(cut.size() - 40, 2, "\xff\xd9", 2);  // an end within the pixels
+  DecodeLimits smaller;
+  smaller.target_height = smaller.target_width = 15;
+  refused(cut, "is not a valid JPEG image", smaller);
   refused("\xff\xd8\xff", "is not a valid JPEG image", {});
   DecodeLimits limits;
   limits.max_pixels = 255;
@@ -451,10 +453,10 @@ TEST(JpegTest, PlanesOfCorruptOrTooLargeFilesAreRefused) {
   limits = {};
   limits.max_file_bytes = good.size() - 1;
   refused(good, "is larger than the limit", limits);
-  // Declares 65535 x 65535 pixels.
+  // As many as libjpeg reads.
   std::string huge = good;
-  huge.replace(huge.find("\xff\xc0") + 5, 4, "\xff\xff\xff\xff");
-  refused(huge, "declares 65535 x 65535 pixels", {});
+  huge.replace(huge.find("\xff\xc0") + 5, 4, "\xff\xdc\xff\xdc");
+  refused(huge, "declares 65500 x 65500 pixels", {});
 }
 
 TEST(JpegTest, GreyStaysGrey) {
