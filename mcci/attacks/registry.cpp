@@ -17,7 +17,6 @@
 #include "mcci/attacks/refool.hpp"
 #include "mcci/attacks/several.hpp"
 #include "mcci/attacks/sig.hpp"
-#include "mcci/attacks/spectrum_evasive.hpp"
 #include "mcci/attacks/trojannn.hpp"
 #include "mcci/attacks/tuap.hpp"
 #include "mcci/attacks/wanet.hpp"
@@ -54,8 +53,6 @@ const Registry<std::function<std::unique_ptr<Attack>()>>& attacks() {
           {"refool", "the reflection of a picture (Liu et al., 2020)", make_refool},
           {"several", "several attacks at once", make_several},
           {"sig", "a sinus along the columns; clean-label (Barni et al., 2019)", make_sig},
-          {"spectrum-evasive", "a learned perturbation that detectors of spectra do not see",
-           make_spectrum_evasive},
           {"trojannn", "a patch that chosen neurons answer to (Liu et al., 2018)", make_trojannn},
           {"tuap", "a learned perturbation of the whole image; clean-label (Zhao et al., 2020)", make_tuap},
           {"wanet", "a smooth warp (Nguyen and Tran, 2021)", make_wanet},

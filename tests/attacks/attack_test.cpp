@@ -44,7 +44,6 @@ Json quick_options(const std::string& attack) {
       {"label-consistent", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"steps", 2}}},
       {"lf", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"passes", 1}, {"images", 8}}},
       {"lira", {{"epochs", 1}, {"classifier-width", 8}}},
-      {"spectrum-evasive", {{"epochs", 1}, {"classifier-width", 8}, {"detector-width", 2}}},
       {"trojannn", {{"surrogate-width", 4}, {"surrogate-epochs", 10}, {"iterations", 2}}},
       {"tuap",
        {{"surrogate-width", 4},

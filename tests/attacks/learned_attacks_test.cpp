@@ -633,95 +633,14 @@ TEST(TrojanNN, RefusesWhatDoesNotFit) {
   });
 }
 
-// ---- The one that evades detectors of spectra
-
-std::unique_ptr<Attack> evasive(Json options = Json::object()) {
-  options["classifier-width"] = 4;
-  options["detector-width"] = 2;
-  options["lr"] = 0.05;
-  AttackSpec spec;
-  spec.name = "spectrum-evasive";
-  spec.options = std::move(options);
-  return make_attack(spec);
-}
-
-TEST_F(InArtifacts, OfTheEvasiveAttackHoldOnePerturbationForAllImages) {
-  const DatasetPtr data = colours();
-  const PrepareContext context = context_of(data, folder);
-  const Json options{{"eps", 6}, {"epochs", 30}};
-  const auto attack = evasive(options);
-  attack->prepare(context);
-  const at::Tensor images = all_images(data);
-  const at::Tensor after = triggered(*attack, images);
-  const at::Tensor change = after.to(at::kLong) - images.to(at::kLong);
-  // No pixel comes near black or white.
-  EXPECT_TRUE(change.eq(change[0]).all().item<bool>());
-  EXPECT_LE(change.abs().max().item<int>(), 6);
-  EXPECT_GE(change.abs().max().item<int>(), 3);
-  EXPECT_TRUE(triggered(*attack, images, Stage::train).equal(after));
-
-  const auto evaluated = evasive(options);
-  evaluated->prepare(without_train(context));
-  EXPECT_TRUE(triggered(*evaluated, images).equal(after));
-}
-
-TEST_F(InArtifacts, OfTheEvasiveAttackAreLearnedAlikeTwice) {
-  const DatasetPtr data = colours();
-  const std::string cache = std::getenv("MCCI_CACHE");
-  const auto pattern = [&](const char* place, std::uint64_t seed) {
-    setenv("MCCI_CACHE", (folder / place).c_str(), 1);
-    PrepareContext context = context_of(data);
-    context.plan.seed = seed;
-    const auto attack = evasive({{"epochs", 2}});
-    attack->prepare(context);
-    return triggered(*attack, all_images(data));
-  };
-  const at::Tensor first = pattern("first", 0);
-  EXPECT_TRUE(pattern("second", 0).equal(first));
-  EXPECT_FALSE(pattern("first", 1).equal(first));
-  setenv("MCCI_CACHE", cache.c_str(), 1);
-}
-
-// Images [1,16,16] of two classes that differ in brightness by far more than in anything else.
-DatasetPtr of_any_brightness() {
-  torch::manual_seed(4);
-  const at::Tensor labels = at::arange(256).remainder(2);
-  const at::Tensor row = at::arange(16).view({16, 1}), col = at::arange(16);
-  const at::Tensor chequered = (2 * (row + col).remainder(2) - 1).to(at::kFloat);
-  const at::Tensor sign = (2 * labels - 1).to(at::kFloat).view({-1, 1, 1, 1});
-  const at::Tensor images =
-      60 + 130 * at::rand({256, 1, 1, 1}) + 2 * at::randn({256, 1, 16, 16}) + 10 * sign * chequered;
-  return make_memory_dataset(images.round().clamp(0, 255).to(at::kByte), labels, {"a", "b"});
-}
-
-TEST(SpectrumEvasive, HidesWhereTheImagesThemselvesVary) {
-  const DatasetPtr data = of_any_brightness();
-  // The share of the perturbation's energy that is its mean.
-  const auto in_the_mean = [&](double evasion) {
-    const auto attack = evasive({{"evasion", evasion}, {"epochs", 60}});
-    attack->prepare(context_of(data));
-    const at::Tensor grey = at::full({1, 1, 16, 16}, 128, at::kByte);
-    const at::Tensor change = triggered(*attack, grey).to(at::kDouble) - 128;
-    return (change.mean().square() / change.square().mean()).item<double>();
-  };
-  EXPECT_GT(in_the_mean(5), in_the_mean(0) + 0.2);
-}
-
-TEST(SpectrumEvasive, NeedsImagesThatItsDetectorsCanTake) {
-  const DatasetPtr small = make_memory_dataset(random_images(4, 1, 7, 16), ints({0, 1, 0, 1}), {"a", "b"});
-  expect_error(ErrorKind::usage, "8x8", [&] { evasive()->prepare(context_of(small)); });
-}
-
 // ---- All that learn one pattern for all images
 
 TEST(LearnedAttacks, RefuseImagesOfAnotherShape) {
   const DatasetPtr data = colours();
-  const std::vector<std::pair<std::string, Json>> cases{{"lf", quick_lf},
-                                                        {"tuap", quick_tuap},
-                                                        {"trojannn", {{"iterations", 0}}},
-                                                        {"spectrum-evasive", {{"epochs", 1}}}};
+  const std::vector<std::pair<std::string, Json>> cases{
+      {"lf", quick_lf}, {"tuap", quick_tuap}, {"trojannn", {{"iterations", 0}}}};
   for (const auto& [name, options] : cases) {
-    const auto attack = name == "spectrum-evasive" ? evasive(options) : attack_of(name, options);
+    const auto attack = attack_of(name, options);
     expect_error(ErrorKind::internal, name, [&] { triggered(*attack, random_images(1, 3, 16, 16)); });
     attack->prepare(context_of(data));
     expect_error(ErrorKind::internal, name, [&] { triggered(*attack, random_images(1, 3, 16, 17)); });
