@@ -31,7 +31,7 @@ void add_environment(Json& environment, const Json& other) {
       };
       // The other may itself be that of several places.
       const std::string others = text(value) + " | ";
-      for (std::size_t begin = 0, end; begin < others.size(); begin = end + 3) {
+      for (std::size_t begin = 0, end = 0; begin < others.size(); begin = end + 3) {
         end = others.find(" | ", begin);
         const std::string one = others.substr(begin, end - begin);
         const std::string present = " | " + text(environment[name]) + " | ";
