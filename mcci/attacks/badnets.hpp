@@ -15,8 +15,8 @@ namespace mcci {
 //
 // The side of the patch, unless given, is 3 min(H,W) / 32 rounded, at least 1 (BackdoorBench resizes the
 // patch with the image), for noise floor(W / 10), at least 1 (the authors' program). The 3x3 picture is
-// scaled to the side by nearest neighbour. Same trigger for train and
-// test, and for covers (cover-ratio), of which there are none by default.
+// scaled to the side by nearest neighbour. Same trigger for train and test, and for covers (cover-ratio), of
+// which there are none by default.
 std::unique_ptr<Attack> make_badnets();
 
 }  // namespace mcci

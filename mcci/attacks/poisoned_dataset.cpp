@@ -124,6 +124,13 @@ void write_labels(const fs::path& path, const Manifest& manifest) {
   });
 }
 
+void write_header(const fs::path& path, const Manifest& manifest) {
+  write_json(path, {{"schema", "mcci.dataset/1"},
+                    {"classes", manifest.classes},
+                    {"shape", {manifest.shape.channels, manifest.shape.height, manifest.shape.width}},
+                    {"count", manifest.size()}});
+}
+
 // The two folders of a poisoned set below `folder`. Returns the manifest as written.
 Manifest write_halves(const fs::path& folder, const PoisonedDataset& poisoned) {
   const fs::path dataset = folder / "dataset";
@@ -134,11 +141,7 @@ Manifest write_halves(const fs::path& folder, const PoisonedDataset& poisoned) {
   Manifest manifest = poisoned.manifest;
   manifest.sha256 = write_images(dataset, poisoned);
   write_labels(dataset / "labels.csv", manifest);
-  write_json(dataset / "dataset.json",
-             {{"schema", "mcci.dataset/1"},
-              {"classes", manifest.classes},
-              {"shape", {manifest.shape.channels, manifest.shape.height, manifest.shape.width}},
-              {"count", manifest.size()}});
+  write_header(dataset / "dataset.json", manifest);
 
   const fs::path artifacts = truth / "artifacts";
   if (!manifest.artifacts.empty() && manifest.artifacts != artifacts) {
@@ -207,6 +210,26 @@ void write_poisoned_dataset(const fs::path& out, const PoisonedDataset& poisoned
   StagedFolder folder(out);
   write_halves(folder.path(), poisoned);
   folder.commit();
+}
+
+fs::path unpoisoned_part(const fs::path& set) {
+  fs::path part = set / "unpoisoned";
+  if (fs::exists(part)) return part;
+  Manifest manifest = read_manifest(set / "truth" / "manifest.json");
+  const at::Tensor kept = at::nonzero(manifest.poisoned().logical_not()).flatten();
+  std::vector<std::string> paths;
+  for (std::int64_t i = 0; i < kept.numel(); ++i) {
+    paths.push_back(manifest.paths[static_cast<std::size_t>(kept[i].item<std::int64_t>())]);
+  }
+  manifest.paths = std::move(paths);
+  manifest.recorded_labels = manifest.recorded_labels.index_select(0, kept);
+  manifest.roles.resize(manifest.paths.size());  // as many samples
+  StagedFolder folder(part);
+  write_labels(folder.path() / "labels.csv", manifest);
+  write_header(folder.path() / "dataset.json", manifest);
+  fs::create_directory_symlink(fs::absolute(set / "dataset" / "images"), folder.path() / "images");
+  folder.commit();
+  return part;
 }
 
 PoisonedDataset poison_to(const fs::path& out, const DatasetPtr& clean, const std::string& source,

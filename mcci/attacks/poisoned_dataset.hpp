@@ -34,4 +34,9 @@ void write_poisoned_dataset(const std::filesystem::path& out, const PoisonedData
 PoisonedDataset poison_to(const std::filesystem::path& out, const DatasetPtr& clean,
                           const std::string& source, const AttackSpec& spec);
 
+// The folder of what is left of the set written under `set` without its poison, as a data set: beside the
+// two others, with the same image files, made if need be. Complete or absent. Errors: io; data if the
+// manifest is bad.
+std::filesystem::path unpoisoned_part(const std::filesystem::path& set);
+
 }  // namespace mcci

@@ -14,14 +14,13 @@ namespace mcci {
 
 struct BenchOptions {
   std::filesystem::path out;
-  std::int64_t jobs = 1;       // units at once, each on its share of the cores
-  Shard shard;                 // the part of the grid to run
-  bool retry_failed = false;   // run failed units again
-  bool keep_poisoned = false;  // else a poisoned set is removed once no cell needs it
-  bool keep_models = false;    // else only undefended models are kept
-  std::filesystem::path
-      known;                   // an earlier result of such a grid, whose cells are not run again; empty: none
-  bool show_training = false;  // units write to this process' standard error instead of to their logs
+  std::int64_t jobs = 1;        // units at once, each on its share of the cores
+  Shard shard;                  // the part of the grid to run
+  bool retry_failed = false;    // run failed units again
+  bool keep_poisoned = false;   // else a poisoned set is removed once no cell needs it
+  bool keep_models = false;     // else only undefended models are kept
+  std::filesystem::path known;  // an earlier result, whose cells are not run again; empty: none
+  bool show_training = false;   // units write to this process' standard error instead of to their logs
   // The program and its first words, to which the unit's file and this process' number are added; it calls
   // run_unit_process().
   std::vector<std::string> worker;

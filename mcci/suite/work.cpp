@@ -4,13 +4,11 @@
 #include <chrono>
 #include <memory>
 #include <new>
-#include <ostream>
 
 #include <c10/util/Exception.h>
 
 #include "mcci/attacks/poisoned_dataset.hpp"
 #include "mcci/core/error.hpp"
-#include "mcci/core/files.hpp"
 #include "mcci/core/log.hpp"
 #include "mcci/runtime/environment.hpp"
 #include "mcci/suite/audit.hpp"
@@ -49,30 +47,6 @@ EvaluationOptions limited(std::int64_t images) {
   EvaluationOptions options;
   options.limit = images;
   return options;
-}
-
-// What is left of a poisoned set without its poison: beside it, with the same image files.
-fs::path unpoisoned_part(const fs::path& set) {
-  const fs::path part = set / "unpoisoned";
-  if (fs::exists(part)) return part;
-  const Manifest manifest = read_manifest(set / "truth" / "manifest.json");
-  StagedFolder folder(part);
-  Json header = read_json(set / "dataset" / "dataset.json");
-  std::int64_t count = 0;
-  write_file_atomically(folder.path() / "labels.csv", [&](std::ostream& file) {
-    file << "path,label\n";
-    for (std::int64_t i = 0; i < manifest.size(); ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      if (manifest.roles[at] == Role::poison) continue;
-      file << manifest.paths[at] << ',' << manifest.recorded_labels[i].item<std::int64_t>() << '\n';
-      ++count;
-    }
-  });
-  header["count"] = count;
-  write_json(folder.path() / "dataset.json", header);
-  fs::create_directory_symlink(fs::absolute(set / "dataset" / "images"), folder.path() / "images");
-  folder.commit();
-  return part;
 }
 
 void assign(RunConfig& config, const Unit& unit, const BenchFiles& files) {
