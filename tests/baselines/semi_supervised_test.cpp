@@ -161,6 +161,19 @@ TEST(Dst, TrustsTheLeastSensitiveAndTeachesTheHeadBothKinds) {
   EXPECT_FALSE(dst.defense->pool(2).defined());
 }
 
+TEST(Dst, DefendsWhereTheTriggerDoesNotSurviveATurn) {
+  const PoisonedSet set = test::coloured(800, 80);
+  const Trained dst = test::train_defense(make_dst(), set.data, {{"epochs", 8}, {"head-epochs", 10}});
+  const at::Tensor suspicion = dst.defense->training_suspicion();
+  EXPECT_EQ(suspicion.ge(0).sum().item<std::int64_t>(), 40);
+  EXPECT_GT(suspicion.masked_select(set.poisoned).ge(0).sum().item<std::int64_t>(), 30);
+  EXPECT_LT(kept(*dst.defense, "trusted").masked_select(set.poisoned).sum().item<std::int64_t>(), 5);
+  EXPECT_GT(test::undefended_success(set), 0.9);
+  EXPECT_LT(test::attack_success(*dst.defense, set), 0.1);
+  EXPECT_GT(test::recovered(*dst.defense, set), 0.9);
+  EXPECT_GT(test::clean_accuracy(*dst.defense, set), 0.9);
+}
+
 TEST(Dst, ResumedEqualsWhole) {
   const PoisonedSet set = test::striped(64, 6);
   test::expect_resumed_equals_whole(make_dst, set.data,

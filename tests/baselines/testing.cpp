@@ -36,6 +36,18 @@ at::Tensor gratings(const at::Tensor& classes) {
   return (100 + 40 * wave + at::randint(0, 40, wave.sizes(), at::kFloat)).to(at::kByte);
 }
 
+// One colour for each class, anywhere in the image: it stays what it is if the image is turned or moved.
+at::Tensor colours(const at::Tensor& classes) {
+  at::Tensor images = at::randint(0, 80, {classes.size(0), 3, side, side}, at::kLong);
+  const at::Tensor of_class =
+      at::tensor({1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0}, at::kLong).view({class_count, 3}) * 100;
+  images.add_(of_class.index_select(0, classes).view({-1, 3, 1, 1}));
+  return images.to(at::kByte);
+}
+
+// Every other column is brighter, which does not survive a turn.
+void add_lines(at::Tensor images) { images.slice(3, 0, side, 2).add_(60); }
+
 void add_patch(at::Tensor images) { images.narrow(2, side - 5, 5).narrow(3, side - 5, 5).fill_(255); }
 
 struct Setting {
@@ -104,7 +116,8 @@ void expect_equal(const TensorList& a, const TensorList& b, int stop) {
 }
 
 PoisonedSet poisoned_set(std::int64_t n, std::int64_t poisons,
-                         const std::function<at::Tensor(const at::Tensor& classes)>& draw) {
+                         const std::function<at::Tensor(const at::Tensor& classes)>& draw,
+                         const std::function<void(at::Tensor)>& add_trigger = add_patch) {
   at::manual_seed(7);
   PoisonedSet set;
   set.true_labels = at::arange(n).remainder(class_count);
@@ -113,7 +126,7 @@ PoisonedSet poisoned_set(std::int64_t n, std::int64_t poisons,
   at::Tensor labels = set.true_labels.clone();
   for (std::int64_t i = 0, left = poisons; i < n && left > 0; ++i) {
     if (i % class_count == 0) continue;
-    add_patch(images.narrow(0, i, 1));
+    add_trigger(images.narrow(0, i, 1));
     set.poisoned[i] = true;
     labels[i] = 0;
     --left;
@@ -121,7 +134,7 @@ PoisonedSet poisoned_set(std::int64_t n, std::int64_t poisons,
   set.data = make_memory_dataset(images, labels, {"a", "b", "c", "d"});
   set.triggered_labels = 1 + at::arange(120).remainder(class_count - 1);
   at::Tensor triggered = draw(set.triggered_labels);
-  add_patch(triggered);
+  add_trigger(triggered);
   set.triggered = to_unit(triggered);
   return set;
 }
@@ -134,6 +147,10 @@ PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast)
 }
 
 PoisonedSet textured(std::int64_t n, std::int64_t poisons) { return poisoned_set(n, poisons, gratings); }
+
+PoisonedSet coloured(std::int64_t n, std::int64_t poisons) {
+  return poisoned_set(n, poisons, colours, add_lines);
+}
 
 Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, const Json& options,
                       const DatasetPtr& clean) {

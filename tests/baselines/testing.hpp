@@ -28,6 +28,9 @@ PoisonedSet striped(std::int64_t n, std::int64_t poisons, std::int64_t contrast 
 // Likewise with a texture for each class, a grating of its direction, which parts of an image show as well:
 // what can be learned without labels.
 PoisonedSet textured(std::int64_t n, std::int64_t poisons);
+// Likewise with a colour for each class and, in place of the patch, bright columns, whatever was there:
+// turned or moved, an image keeps its meaning and loses its trigger.
+PoisonedSet coloured(std::int64_t n, std::int64_t poisons);
 
 // A trained defense on a set, with the options given and the preset `fast` beneath.
 struct Trained {
