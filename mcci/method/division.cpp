@@ -210,13 +210,19 @@ Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, s
   found.apart = torch::zeros_like(labels, torch::kBool);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
-    const torch::Tensor of_label = labels.eq(label).nonzero().squeeze(1);
-    const Division division = divide(data, of_label, some_of(labels.ne(label), most_others, seed), seed);
-    found.gaps.push_back(division.gap);
-    if (!division.is_wide()) continue;
-    found.attacked[label] = true;
-    shared[label] = !division.is_unique();
-    found.apart.index_put_({of_label}, division.apart);
+    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
+    torch::Tensor rest = labels.eq(label).nonzero().squeeze(1);
+    for (bool again = false;; again = true) {
+      const Division division = divide(data, rest, others, seed);
+      if (!again) found.gaps.push_back(division.gap);
+      if (!division.is_wide() || (again && !division.is_unique())) break;
+      found.attacked[label] = true;
+      found.apart.index_put_({rest.masked_select(division.apart)}, true);
+      shared[label] = !division.is_unique();
+      if (!division.is_unique()) break;
+      // An attack that is not the same in all images may have set several groups apart.
+      rest = rest.masked_select(division.apart.logical_not());
+    }
   }
   // What merely looks different, whatever the class, means its label as often as the rest does.
   const torch::Tensor asked = shared.index_select(0, labels);

@@ -48,10 +48,11 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
 struct Divisions {
   torch::Tensor attacked;    // [C] bool
   torch::Tensor apart;       // [N] bool: the samples of the groups set apart
-  std::vector<double> gaps;  // of each label, attacked or not
+  std::vector<double> gaps;  // of each label as a whole, attacked or not
 };
 
-// Divides the samples of each label. A group with a wide gap is an attack's if it is unique; where several
+// Divides the samples of each label. A group with a wide gap is an attack's if it is unique, and what it
+// leaves of the label is divided again: an attack may set several groups apart. Where several
 // labels have such groups (all-to-all), if the groups, taken together, mean another class than their label:
 // mostly, and twice as often as the rest of these labels. meaning [N] int64: the class that each sample
 // means, by what does not see the attack.

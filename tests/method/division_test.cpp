@@ -118,6 +118,24 @@ TEST(DivisionTest, FindsAPatch) {
   EXPECT_TRUE(found.apart.equal(patched));
 }
 
+// A third of label 1 bears one patch, a third of the rest another: no one direction sets both groups apart.
+TEST(DivisionTest, FindsEveryGroupOfALabel) {
+  const Striped plain("none");
+  at::Tensor images = plain.data->images(at::arange(900)).clone();
+  images.narrow(2, 12, 4).fill_(0);
+  const at::Tensor number = at::arange(900);
+  const at::Tensor first = number.remainder(9).eq(4),
+                   second = number.remainder(9).eq(1).logical_and(number.lt(600));
+  images.narrow(2, 13, 2).narrow(3, 13, 2).masked_fill_(first.view({-1, 1, 1, 1}), 255);
+  images.narrow(2, 13, 2).narrow(3, 1, 2).masked_fill_(second.view({-1, 1, 1, 1}), 255);
+  const DatasetPtr data = make_memory_dataset(images, plain.data->labels(), plain.data->classes());
+  const Division once = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  EXPECT_LT(once.apart.sum().item<std::int64_t>(), (first.sum() + second.sum()).item<std::int64_t>());
+  const Divisions found = find_divisions(data, data->labels(), 5);
+  EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
+  EXPECT_TRUE(found.apart.equal(first.logical_or(second)));
+}
+
 TEST(DivisionTest, FindsFewerGreyLevels) {
   torch::manual_seed(7);
   const at::Tensor images = at::randint(256, {900, 1, 16, 16}).to(at::kByte);
