@@ -74,7 +74,7 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
   found.attacked = torch::zeros({classes}, torch::kBool);
   found.marked = torch::zeros_like(bears);
   torch::Tensor transition = torch::full({classes, classes}, 1e-3);
-  std::vector<torch::Tensor> scales, shifts;
+  std::vector<torch::Tensor> scales, shifts, departures;
   for (std::int64_t label = 0; label < classes; ++label) {
     const auto i = static_cast<std::size_t>(label);
     if (verdict[i] == Verdict::clean) continue;
@@ -87,8 +87,10 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
     found.marked.logical_or_(bears.logical_and(labels.eq(label)));
     scales.push_back(triggers[i].scale);
     shifts.push_back(triggers[i].shift);
+    departures.push_back(triggers[i].departures);
   }
-  if (!scales.empty()) found.triggers = {torch::stack(scales), torch::stack(shifts)};
+  if (!scales.empty())
+    found.triggers = {torch::stack(scales), torch::stack(shifts), torch::stack(departures)};
   // A class of which no attacked image was seen is treated as the others are.
   transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
   found.transition = transition / transition.sum(1, /*keepdim=*/true);

@@ -1,5 +1,7 @@
 #include "mcci/method/trigger.hpp"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "mcci/data/compose.hpp"
@@ -10,6 +12,8 @@ namespace {
 
 constexpr std::int64_t batch_images = 500;
 constexpr double grey_level = 1.0 / 255;
+constexpr std::int64_t most_departures = 32;
+constexpr double times_variance = 2;  // of the controls, from which on a trigger varies
 
 struct Moments {
   at::Tensor mean, variance;  // [C,H,W] float64
@@ -41,6 +45,9 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
   const at::Tensor scale = ((with.variance + noise) / (without.variance + noise)).sqrt().clamp_max(1);
   trigger.shift = (with.mean - scale * without.mean).to(at::kFloat);
   trigger.scale = scale.to(at::kFloat);
+  const at::Tensor varies = with.variance.gt(times_variance * (without.variance + noise));
+  const at::Tensor some = marked.narrow(0, 0, std::min(most_departures, marked.numel()));
+  trigger.departures = (to_unit(data->images(some)) - with.mean.to(at::kFloat)) * varies;
   return trigger;
 }
 

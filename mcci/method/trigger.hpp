@@ -14,6 +14,9 @@ namespace mcci {
 struct Trigger {
   at::Tensor scale;  // [C,H,W] float32 in [0,1]; of several, one for each image: [B,C,H,W]
   at::Tensor shift;  // as scale
+  // What single marked images have beyond shift, at the pixels where the trigger is not the same in all of
+  // them; 0 at the others: [R,C,H,W]; of several: [K,R,C,H,W].
+  at::Tensor departures;
   bool defined() const { return scale.defined(); }
 };
 
@@ -22,11 +25,15 @@ struct Trigger {
 // marked [M], controls [K] int64 positions in `data`; weight [K] float32, sum above 0 -> on the CPU.
 //
 //   scale = std(marked) / std(controls), at most 1;  shift = mean(marked) - scale mean(controls)
+//
+// Where the marked images vary more than twice as much as the controls, in variance, it is the trigger that
+// varies: `departures` are those from mean(marked) of the first 32 marked images, or of all if there are
+// fewer.
 Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
                          const at::Tensor& weight);
 
-// images [B,C,H,W] float32 in [0,1] with the trigger on them, at `strength` ([B,1,1,1] or a scalar tensor; 1:
-// as estimated) of the change that it makes. Same shape, in [0,1].
+// images [B,C,H,W] float32 in [0,1] with the trigger on them, without departures, at `strength` ([B,1,1,1] or
+// a scalar tensor; 1: as estimated) of the change that it makes. Same shape, in [0,1].
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength);
 
 }  // namespace mcci

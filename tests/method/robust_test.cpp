@@ -175,7 +175,7 @@ DatasetPtr with_trigger(const Trigger& trigger) {
 }
 
 TEST(TriggerTest, IsFoundFromTheFirstTwoMoments) {
-  Trigger truth{at::ones({1, 8, 8}), at::zeros({1, 8, 8})};
+  Trigger truth{at::ones({1, 8, 8}), at::zeros({1, 8, 8}), {}};
   truth.scale[0][7][7] = 0;  // a patch
   truth.shift[0][7][7] = 1;
   truth.scale[0].narrow(0, 0, 2).fill_(0.8);  // a blend
@@ -190,7 +190,7 @@ TEST(TriggerTest, IsFoundFromTheFirstTwoMoments) {
 }
 
 TEST(TriggerTest, ComparesImagesThatMeanTheSame) {
-  const DatasetPtr data = with_trigger({at::ones({1, 8, 8}), at::zeros({1, 8, 8})});
+  const DatasetPtr data = with_trigger({at::ones({1, 8, 8}), at::zeros({1, 8, 8}), {}});
   // All marked images are of class b: controls of class a weigh nothing.
   const at::Tensor controls = at::arange(0, 200);
   const Trigger found = estimate_trigger(data, at::arange(201, 400, 2), controls,
@@ -199,8 +199,28 @@ TEST(TriggerTest, ComparesImagesThatMeanTheSame) {
   EXPECT_LT((put_on(found, bright, at::ones({1})) - bright).abs().max().item<double>(), 0.05);
 }
 
+TEST(TriggerTest, DepartsWhereItIsNotTheSameInAllMarkedImages) {
+  // White corner, in every second of the marked images alone; noise elsewhere.
+  torch::manual_seed(3);
+  at::Tensor images = (0.3 + 0.05 * at::randn({400, 1, 8, 8})).clamp_(0, 1);
+  for (std::int64_t i = 200; i < 400; i += 2) images[i][0][7][7] = 1;
+  const DatasetPtr data =
+      make_memory_dataset(images.mul(255).round().to(at::kByte), at::zeros({400}, at::kLong), {"a"});
+  const Trigger found = estimate_trigger(data, at::arange(200, 400), at::arange(0, 200), at::ones({200}));
+  ASSERT_TRUE(found.departures.sizes().equals({32, 1, 8, 8}));
+  for (std::int64_t i = 0; i < 32; ++i) {
+    at::Tensor departure = found.departures[i].clone();
+    const double corner = (found.shift + departure)[0][7][7].item<double>();
+    EXPECT_NEAR(corner, i % 2 == 0 ? 0.7 : 0, 0.2);  // 0.3 -> 1, or as it is
+    departure[0][7][7] = 0;
+    EXPECT_TRUE(departure.eq(0).all().item<bool>());
+  }
+  const Trigger few = estimate_trigger(data, at::arange(200, 220), at::arange(0, 200), at::ones({200}));
+  EXPECT_EQ(few.departures.size(0), 20);
+}
+
 TEST(TriggerTest, IsPutOnAtAnyStrengthWithinTheRange) {
-  const Trigger trigger{at::full({1, 1, 1}, 0.5F), at::full({1, 1, 1}, 0.4F)};
+  const Trigger trigger{at::full({1, 1, 1}, 0.5F), at::full({1, 1, 1}, 0.4F), {}};
   const at::Tensor images = at::tensor({0.2F, 0.8F, 0.2F}).view({3, 1, 1, 1});
   const at::Tensor strength = at::tensor({1.0F, 0.5F, 4.0F}).view({3, 1, 1, 1});
   EXPECT_TRUE(at::allclose(put_on(trigger, images, strength).flatten(), at::tensor({0.5F, 0.8F, 1.0F})));
