@@ -145,6 +145,17 @@ TEST(ResNet, ChannelsLastGivesTheSame) {
   EXPECT_LT(relative_error(net->forward(x.contiguous(at::MemoryFormat::ChannelsLast)), expected), 1e-4);
 }
 
+// With gradients the projections' strides are taken before their filters.
+TEST(ResNet, GradientsDoNotChangeTheAnswer) {
+  at::manual_seed(8);
+  const auto net = make_backbone(config("resnet8", 8));
+  net->eval();
+  const at::Tensor x = at::randn({5, 3, 32, 32});
+  const at::Tensor with = net->forward(x);
+  const at::NoGradGuard no_grad;
+  EXPECT_LT(relative_error(net->forward(x), with), 1e-5);
+}
+
 TEST(ResNet, InEvalModeImagesDoNotInfluenceEachOther) {
   at::manual_seed(6);
   const auto net = make_backbone(config("resnet8", 8));
