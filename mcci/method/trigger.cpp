@@ -1,7 +1,5 @@
 #include "mcci/method/trigger.hpp"
 
-#include <algorithm>
-
 #include <ATen/ATen.h>
 
 #include "mcci/data/compose.hpp"
@@ -12,7 +10,7 @@ namespace {
 
 constexpr std::int64_t batch_images = 500;
 constexpr double grey_level = 1.0 / 255;
-constexpr std::int64_t most_departures = 32;
+constexpr std::int64_t departures = 32;
 constexpr double times_variance = 2;  // of the controls, from which on a trigger varies
 
 struct Moments {
@@ -46,7 +44,7 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
   trigger.shift = (with.mean - scale * without.mean).to(at::kFloat);
   trigger.scale = scale.to(at::kFloat);
   const at::Tensor varies = with.variance.gt(times_variance * (without.variance + noise));
-  const at::Tensor some = marked.narrow(0, 0, std::min(most_departures, marked.numel()));
+  const at::Tensor some = marked.index_select(0, at::arange(departures).remainder(marked.numel()));
   trigger.departures = (to_unit(data->images(some)) - with.mean.to(at::kFloat)) * varies;
   return trigger;
 }

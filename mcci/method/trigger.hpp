@@ -27,8 +27,7 @@ struct Trigger {
 //   scale = std(marked) / std(controls), at most 1;  shift = mean(marked) - scale mean(controls)
 //
 // Where the marked images vary more than twice as much as the controls, in variance, it is the trigger that
-// varies: `departures` are those from mean(marked) of the first 32 marked images, or of all if there are
-// fewer.
+// varies: `departures` are those of the first 32 marked images from mean(marked), of fewer again and again.
 Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
                          const at::Tensor& weight);
 
