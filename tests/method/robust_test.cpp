@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <ATen/ATen.h>
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -21,7 +20,6 @@
 namespace mcci {
 namespace {
 
-using ::testing::ElementsAre;
 
 // [1,1,32,32]: a bright square, top left, on black.
 at::Tensor square() {
@@ -77,7 +75,7 @@ struct Opinions {
 
   // To one keyhole sample i of a label (the i-th of its 200) means another class.
   void contradict(std::int64_t label, std::int64_t i, std::int64_t keyhole, std::int64_t meaning,
-                  double confidence) {
+                  double confidence) const {
     at::Tensor opinion = of_keyholes[keyhole][5 * i + label];
     opinion.fill_((1 - confidence) / 4);
     opinion[meaning] = confidence;
