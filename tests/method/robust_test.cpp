@@ -20,7 +20,6 @@
 namespace mcci {
 namespace {
 
-
 // [1,1,32,32]: a bright square, top left, on black.
 at::Tensor square() {
   at::Tensor image = at::zeros({1, 1, 32, 32});
