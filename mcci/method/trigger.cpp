@@ -11,7 +11,9 @@ namespace {
 constexpr std::int64_t batch_images = 500;
 constexpr double grey_level = 1.0 / 255;
 constexpr std::int64_t departures = 32;
-constexpr double times_variance = 2;  // of the controls, from which on a trigger varies
+// From where on a trigger varies: times the controls' variance, and above it.
+constexpr double times_variance = 2;
+constexpr double least_variance = 0.35 * 0.35;
 
 struct Moments {
   at::Tensor mean, variance;  // [C,H,W] float64
@@ -43,7 +45,8 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
   const at::Tensor scale = ((with.variance + noise) / (without.variance + noise)).sqrt().clamp_max(1);
   trigger.shift = (with.mean - scale * without.mean).to(at::kFloat);
   trigger.scale = scale.to(at::kFloat);
-  const at::Tensor varies = with.variance.gt(times_variance * (without.variance + noise));
+  const at::Tensor varies =
+      with.variance.gt((times_variance * without.variance).maximum(without.variance + least_variance));
   const at::Tensor some = marked.index_select(0, at::arange(departures).remainder(marked.numel()));
   trigger.departures = (to_unit(data->images(some)) - with.mean.to(at::kFloat)) * varies;
   return trigger;

@@ -26,8 +26,9 @@ struct Trigger {
 //
 //   scale = std(marked) / std(controls), at most 1;  shift = mean(marked) - scale mean(controls)
 //
-// Where the marked images vary more than twice as much as the controls, in variance, it is the trigger that
-// varies: `departures` are those of the first 32 marked images from mean(marked), of fewer again and again.
+// Where the marked images vary more than twice as much as the controls, in variance, and by a third of the
+// range beyond, it is the trigger that varies: `departures` are those of the first 32 marked images from
+// mean(marked), of fewer again and again.
 Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
                          const at::Tensor& weight);
 
