@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,12 @@ Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions
   return {torch::cat(parts[0]), torch::cat(parts[1]), torch::cat(parts[2])};
 }
 
+// Samples z [n,k] float64 that a discriminant is learned from, and their scatter, which no grouping changes.
+struct Samples {
+  explicit Samples(const torch::Tensor& samples) : z(samples), scatter(samples.t().mm(samples)) {}
+  torch::Tensor z, scatter;
+};
+
 // What tells the samples of a group from the rest: a direction, scaled so that the spread within is one, and
 // the middle between the two.
 struct Discriminant {
@@ -78,40 +85,58 @@ struct Discriminant {
   torch::Tensor operator()(const torch::Tensor& z) const { return (z - middle).matmul(direction); }
 };
 
-// z [n,k] float64, in [n] bool; both groups have members.
-Discriminant discriminant(const torch::Tensor& z, const torch::Tensor& in) {
-  const torch::Tensor first = z.index({in}), second = z.index({in.logical_not()});
-  const torch::Tensor mean_first = first.mean(0), mean_second = second.mean(0);
-  const torch::Tensor a = first - mean_first, b = second - mean_second;
-  torch::Tensor within = (a.t().mm(a) + b.t().mm(b)) / static_cast<double>(z.size(0));
+// in [n] bool; undefined if one of the groups has no members.
+std::optional<Discriminant> discriminant(const Samples& samples, const torch::Tensor& in) {
+  const torch::Tensor members = torch::stack({in, in.logical_not()}).to(torch::kDouble);
+  const torch::Tensor counts = members.sum(1, /*keepdim=*/true);
+  if (counts.min().item<double>() == 0) return std::nullopt;
+  const torch::Tensor means = members.mm(samples.z) / counts;
+  torch::Tensor within = (samples.scatter - (counts * means).t().mm(means)) / static_cast<double>(in.numel());
   within.diagonal().add_(ridge);
-  const torch::Tensor difference = mean_first - mean_second;
+  const torch::Tensor difference = means[0] - means[1];
   const torch::Tensor direction = at::linalg_solve(within, difference);
-  return {direction / direction.dot(difference).clamp_min(1e-12).sqrt(), (mean_first + mean_second) / 2};
+  return Discriminant{direction / direction.dot(difference).clamp_min(1e-12).sqrt(), means.mean(0)};
 }
 
-// Where each sample lies along the discriminant that the other half has learned: [n]; undefined if a group
-// has no members there.
-torch::Tensor heard_by_the_other_half(const torch::Tensor& z, const torch::Tensor& in,
-                                      const torch::Tensor& half) {
-  torch::Tensor score = torch::zeros({z.size(0)}, z.options());
-  for (std::int64_t i = 0; i < 2; ++i) {
-    const torch::Tensor teaches = half.eq(i);
-    const torch::Tensor taught_in = in.index({teaches});
-    const auto members = taught_in.sum().item<std::int64_t>();
-    if (members == 0 || members == taught_in.numel()) return {};
-    score.masked_scatter_(teaches.logical_not(),
-                          discriminant(z.index({teaches}), taught_in)(z.index({teaches.logical_not()})));
+// The samples in two halves, each of which is heard by what the other has learned.
+class Halves {
+ public:
+  // half [n] int64, 0 or 1.
+  Halves(const torch::Tensor& z, const torch::Tensor& half)
+      : rows_{half.eq(0).nonzero().squeeze(1), half.eq(1).nonzero().squeeze(1)},
+        samples_{Samples(z.index_select(0, rows_[0])), Samples(z.index_select(0, rows_[1]))} {}
+
+  // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if a group
+  // has no members there.
+  torch::Tensor heard(const torch::Tensor& in) const {
+    torch::Tensor score = torch::empty({in.numel()}, samples_[0].z.options());
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto learned = discriminant(samples_[1 - i], in.index_select(0, rows_[1 - i]));
+      if (!learned) return {};
+      score.index_copy_(0, rows_[i], (*learned)(samples_[i].z));
+    }
+    return score;
   }
-  return score;
+
+ private:
+  std::array<torch::Tensor, 2> rows_;
+  std::array<Samples, 2> samples_;
+};
+
+bool suffice(const torch::Tensor& of_label, const torch::Tensor& others) {
+  return of_label.numel() >= least_samples && others.numel() > 0;
+}
+
+Division undivided(std::int64_t samples) {
+  Division none;
+  none.apart = torch::zeros({samples}, torch::kBool);
+  return none;
 }
 
 // own [n,D], foreign [m,D]: the same measurements of the samples and of others; order [n]: a permutation.
 Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& order) {
   const std::int64_t n = own.size(0);
-  Division best;
-  best.apart = torch::zeros({n}, torch::kBool);
-  const torch::Tensor half = order.remainder(2);
+  Division best = undivided(n);
   const Gaps all =
       widest_gaps(own.index_select(0, order.narrow(0, 0, std::min(n, most_measured))), least_group);
   const torch::Tensor chosen =
@@ -128,6 +153,8 @@ Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& o
   const torch::Tensor basis =
       (axes / (variance.clamp_min(0) + 1e-6).sqrt()).narrow(1, own.size(1) - components, components);
   const torch::Tensor z = centred.to(torch::kDouble).mm(basis);
+  const Samples samples(z);
+  const Halves halves(z, order.remainder(2));
   const torch::Tensor z_others = (foreign - mean).to(torch::kDouble).mm(basis);
 
   for (std::int64_t start = 0; start < std::min(starts, own.size(1)); ++start) {
@@ -135,7 +162,7 @@ Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& o
     torch::Tensor in = coefficient.gt(widest_gaps(coefficient.unsqueeze(1), least_group).threshold);
     double gap = 0;
     for (int round = 0; round < rounds; ++round) {
-      const torch::Tensor score = heard_by_the_other_half(z, in, half);
+      const torch::Tensor score = halves.heard(in);
       if (!score.defined()) break;
       const Gaps found = widest_gaps(score.unsqueeze(1), least_group);
       gap = found.width.item<double>();
@@ -144,17 +171,34 @@ Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& o
       in = now;
       if (settled) break;
     }
-    if (gap <= best.gap) continue;
+    const auto between = gap > best.gap ? discriminant(samples, in) : std::nullopt;
+    if (!between) continue;
     best.gap = gap;
-    const Discriminant between = discriminant(z, in);
-    const torch::Tensor theirs = between(z_others);
+    const torch::Tensor theirs = (*between)(z_others);
     best.apart = theirs.gt(0).to(torch::kDouble).mean().item<double>() <= 0.5 ? in : in.logical_not();
     // What lies beyond the middle need not lie where the group does: others differ in their own ways.
-    const torch::Tensor within = between(z).index({best.apart});
+    const torch::Tensor within = (*between)(z).index({best.apart});
     best.elsewhere =
         theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
   }
   return best;
+}
+
+Division divide(const Measurements& own, const Measurements& foreign, std::uint64_t seed) {
+  const std::int64_t n = own[0].size(0);
+  Division best = undivided(n);
+  const torch::Tensor order = epoch_order(n, seed, 0);
+  for (std::size_t view = 0; view < views; ++view) {
+    Division found = divide(own[view], foreign[view], order);
+    if (found.gap > best.gap) best = std::move(found);
+  }
+  return best;
+}
+
+Measurements rows_of(const Measurements& all, const torch::Tensor& chosen) {
+  Measurements some;
+  for (std::size_t view = 0; view < views; ++view) some[view] = all[view].index_select(0, chosen);
+  return some;
 }
 
 }  // namespace
@@ -162,40 +206,33 @@ Division divide(torch::Tensor own, torch::Tensor foreign, const torch::Tensor& o
 Gaps widest_gaps(const torch::Tensor& values, double least_share) {
   const std::int64_t n = values.size(0);
   if (n < 2) throw Error(ErrorKind::internal, "a gap needs two samples", "widest_gaps", "give more");
-  const torch::Tensor sorted = std::get<0>(values.to(torch::kDouble).sort(0));
-  const torch::Tensor centred = sorted - sorted.mean(0, /*keepdim=*/true);
+  // A row for each column, in which the samples lie side by side.
+  const torch::Tensor sorted = std::get<0>(values.t().contiguous().sort(1)).to(torch::kDouble);
+  const torch::Tensor centred = sorted - sorted.mean(1, /*keepdim=*/true);
   const auto least = std::clamp<std::int64_t>(std::llround(least_share * static_cast<double>(n)), 1, n / 2);
-  // Row i: the first i + 1 samples on the one side.
+  // Entry i: the first i + least samples on the one side.
   const std::int64_t cuts = n - 2 * least + 1;
-  const torch::Tensor sum = centred.cumsum(0).narrow(0, least - 1, cuts);
-  const torch::Tensor squares = centred.square().cumsum(0).narrow(0, least - 1, cuts);
-  const torch::Tensor below = torch::arange(least, least + cuts, centred.options()).unsqueeze(1);
+  const torch::Tensor sum = centred.cumsum(1).narrow(1, least - 1, cuts);
+  const torch::Tensor squared = centred.square();
+  const torch::Tensor squares = squared.cumsum(1).narrow(1, least - 1, cuts);
+  const torch::Tensor below = torch::arange(least, least + cuts, centred.options());
   const torch::Tensor above = static_cast<double>(n) - below;
-  const torch::Tensor total = centred.square().sum(0, /*keepdim=*/true);
+  const torch::Tensor total = squared.sum(1, /*keepdim=*/true);
   const torch::Tensor mean_below = sum / below, mean_above = -sum / above;
   const torch::Tensor deviation_below = (squares / below - mean_below.square()).clamp_min(0).sqrt();
   const torch::Tensor deviation_above = ((total - squares) / above - mean_above.square()).clamp_min(0).sqrt();
   // What varies by less than a thousandth of the whole is rounding.
   const torch::Tensor floor = 1e-3 * (total / static_cast<double>(n)).sqrt() + 1e-12;
   const torch::Tensor width = (mean_above - mean_below) / (deviation_below + deviation_above + floor);
-  const auto [widest, cut] = width.max(0);
-  const torch::Tensor position = (cut + (least - 1)).unsqueeze(0);
-  return {((sorted.gather(0, position) + sorted.gather(0, position + 1)) / 2).squeeze(0), widest};
+  const auto [widest, cut] = width.max(1);
+  const torch::Tensor position = (cut + (least - 1)).unsqueeze(1);
+  return {((sorted.gather(1, position) + sorted.gather(1, position + 1)) / 2).squeeze(1), widest};
 }
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
                 std::uint64_t seed) {
-  const std::int64_t n = of_label.numel();
-  Division best;
-  best.apart = torch::zeros({n}, torch::kBool);
-  if (n < least_samples || others.numel() == 0) return best;
-  const torch::Tensor order = epoch_order(n, seed, 0);
-  const Measurements own = measurements(data, of_label), foreign = measurements(data, others);
-  for (std::size_t view = 0; view < views; ++view) {
-    Division found = divide(own[view], foreign[view], order);
-    if (found.gap > best.gap) best = std::move(found);
-  }
-  return best;
+  if (!suffice(of_label, others)) return undivided(of_label.numel());
+  return divide(measurements(data, of_label), measurements(data, others), seed);
 }
 
 bool Division::is_wide() const { return gap >= least_gap; }
@@ -210,18 +247,24 @@ Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, s
   found.apart = torch::zeros_like(labels, torch::kBool);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
-    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
     torch::Tensor rest = labels.eq(label).nonzero().squeeze(1);
-    for (bool again = false;; again = true) {
-      const Division division = divide(data, rest, others, seed);
-      if (!again) found.gaps.push_back(division.gap);
+    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
+    found.gaps.push_back(0);
+    if (!suffice(rest, others)) continue;
+    Measurements own = measurements(data, rest);
+    const Measurements foreign = measurements(data, others);
+    for (bool again = false; suffice(rest, others); again = true) {
+      const Division division = divide(own, foreign, seed);
+      if (!again) found.gaps.back() = division.gap;
       if (!division.is_wide() || (again && !division.is_unique())) break;
       found.attacked[label] = true;
       found.apart.index_put_({rest.masked_select(division.apart)}, true);
       shared[label] = !division.is_unique();
       if (!division.is_unique()) break;
       // An attack that is not the same in all images may have set several groups apart.
-      rest = rest.masked_select(division.apart.logical_not());
+      const torch::Tensor left = division.apart.logical_not().nonzero().squeeze(1);
+      rest = rest.index_select(0, left);
+      own = rows_of(own, left);
     }
   }
   // What merely looks different, whatever the class, means its label as often as the rest does.

@@ -10,6 +10,7 @@
 
 #include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
+#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/division.hpp"
@@ -513,16 +514,19 @@ class RobustMcci : public Defense {
   }
 
   // Once the SFRN has an opinion: attacked samples are argued against, or given the label that the SFRN is
-  // sure of; what remains in doubt is left out. The opinion is averaged over the epochs, half of it the
-  // latest: what the SFRN once knew of a sample it does not forget at once.
+  // sure of; what remains in doubt is left out. It is asked about attacked labels alone: of the others it
+  // would say nothing that matters. The opinion is averaged over the epochs, half of it the latest: what the
+  // SFRN once knew of a sample it does not forget at once.
   void update_posterior(const DatasetPtr& data, std::int64_t epoch) {
     if (!attack_found() || !options_.has("posterior")) return;
     model_->eval();
-    const torch::Tensor now = of_every_sample(data, problem_.compute, [&](const torch::Tensor& images) {
-                                return model_->semantic_logits(images).softmax(1);
-                              }).to(problem_.compute.device);
-    meant_ = epoch > 1 ? 0.5 * (meant_ + now) : now;
     const torch::Tensor labels = data->labels().to(problem_.compute.device);
+    const torch::Tensor asked = model_->attacked.index_select(0, labels).nonzero().squeeze(1);
+    const torch::Tensor now =
+        of_every_sample(subset(data, asked.cpu()), problem_.compute, [&](const torch::Tensor& images) {
+          return model_->semantic_logits(images).softmax(1);
+        }).to(problem_.compute.device);
+    meant_.index_copy_(0, asked, epoch > 1 ? 0.5 * (meant_.index_select(0, asked) + now) : now);
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
     const auto [confidence, meaning] = meant_.max(1);
     const torch::Tensor attacked = odds.gt(0);
@@ -564,7 +568,7 @@ class RobustMcci : public Defense {
   torch::Tensor weight_;    // [N] float32: how much of it
   torch::Tensor rejected_;  // [N] float32: is the recorded label argued against?
   Trigger triggers_;        // [K, channels, H, W] each: those that work; undefined: none
-  torch::Tensor meant_;     // [N, C] float32: the keyholes' opinion, then the SFRN's, averaged
+  torch::Tensor meant_;     // [N, C] float32: the keyholes' opinion; of attacked labels later the SFRN's
 };
 
 }  // namespace
