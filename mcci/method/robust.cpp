@@ -437,17 +437,9 @@ class RobustMcci : public Defense {
                                      .gt(0)
                                      .logical_and(taught_.index_select(0, batch.indices).eq(batch.labels));
     const torch::Tensor rows = draw[0].lt(options_.transplants).logical_and(taught).nonzero().squeeze(1);
-    const torch::Tensor which = draw[1].index_select(0, rows) * static_cast<double>(triggers_.scale.size(0));
-    const torch::Tensor trigger = which.to(torch::kLong);
-    const std::int64_t examples = triggers_.departures.size(1);
-    const torch::Tensor example = which.frac().mul(static_cast<double>(examples)).to(torch::kLong);
     const torch::Tensor strength =
         (1 + strength_spread * (2 * draw[2].index_select(0, rows) - 1)).view({-1, 1, 1, 1});
-    // Of a trigger that varies, what it was on one of the marked images.
-    const torch::Tensor departure =
-        triggers_.departures.flatten(0, 1).index_select(0, trigger * examples + example);
-    const Trigger chosen{
-        triggers_.scale.index_select(0, trigger), triggers_.shift.index_select(0, trigger) + departure, {}};
+    const Trigger chosen = drawn(triggers_, draw[1].index_select(0, rows));
     const torch::Tensor triggered = put_on(chosen, batch.images.index_select(0, rows), strength);
     return batch.images.index_copy(0, rows, triggered.to(batch.images.dtype()));
   }

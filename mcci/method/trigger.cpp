@@ -52,6 +52,15 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
   return trigger;
 }
 
+Trigger drawn(const Trigger& triggers, const at::Tensor& draw) {
+  const std::int64_t examples = triggers.departures.size(1);
+  const at::Tensor place = draw * static_cast<double>(triggers.scale.size(0));
+  const at::Tensor which = place.to(at::kLong);
+  const at::Tensor example = place.frac().mul(static_cast<double>(examples)).to(at::kLong);
+  const at::Tensor departure = triggers.departures.flatten(0, 1).index_select(0, which * examples + example);
+  return {triggers.scale.index_select(0, which), triggers.shift.index_select(0, which) + departure, {}};
+}
+
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength) {
   const at::Tensor change = images * (trigger.scale - 1) + trigger.shift;
   return (images + strength * change).clamp_(0, 1);

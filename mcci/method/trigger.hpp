@@ -32,6 +32,10 @@ struct Trigger {
 Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const at::Tensor& controls,
                          const at::Tensor& weight);
 
+// A trigger for each of B images, drawn from K with the same chance: with the shift that it had on one of the
+// marked images, and no departures of its own. draw [B] float32 in [0,1).
+Trigger drawn(const Trigger& triggers, const at::Tensor& draw);
+
 // images [B,C,H,W] float32 in [0,1] with the trigger on them, without departures, at `strength` ([B,1,1,1] or
 // a scalar tensor; 1: as estimated) of the change that it makes. Same shape, in [0,1].
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength);

@@ -216,6 +216,16 @@ TEST(TriggerTest, DepartsWhereItIsNotTheSameInAllMarkedImages) {
   EXPECT_TRUE(few.departures.narrow(0, 20, 12).equal(few.departures.narrow(0, 0, 12)));
 }
 
+TEST(TriggerTest, IsDrawnWithOneOfItsDepartures) {
+  // Two triggers of one pixel, with two departures each.
+  const Trigger triggers{at::tensor({0.5F, 1.0F}).view({2, 1, 1, 1}),
+                         at::tensor({0.1F, 0.2F}).view({2, 1, 1, 1}),
+                         at::tensor({0.0F, 0.01F, 0.02F, 0.03F}).view({2, 2, 1, 1, 1})};
+  const Trigger found = drawn(triggers, at::tensor({0.0F, 0.3F, 0.6F, 0.99F}));
+  EXPECT_TRUE(found.scale.flatten().equal(at::tensor({0.5F, 0.5F, 1.0F, 1.0F})));
+  EXPECT_TRUE(at::allclose(found.shift.flatten(), at::tensor({0.10F, 0.11F, 0.22F, 0.23F})));
+}
+
 TEST(TriggerTest, IsPutOnAtAnyStrengthWithinTheRange) {
   const Trigger trigger{at::full({1, 1, 1}, 0.5F), at::full({1, 1, 1}, 0.4F), {}};
   const at::Tensor images = at::tensor({0.2F, 0.8F, 0.2F}).view({3, 1, 1, 1});
