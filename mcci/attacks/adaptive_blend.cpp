@@ -25,7 +25,7 @@ class AdaptiveBlend : public Attack {
     set.add("test-alpha", test_alpha_, "share of the pattern at test time", {0, 1});
     set.add("pieces", pieces_, "pieces that the pattern is cut into: a square number", {1, 1 << 16});
     set.add("masked", masked_, "share of the pieces that a training sample does not show", {0, 1});
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
     pattern_options_.declare(set);
   }
 
@@ -52,12 +52,7 @@ class AdaptiveBlend : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, attack_name);
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor& indices, const at::Tensor&,
                    Stage stage) const override {
@@ -91,7 +86,7 @@ class AdaptiveBlend : public Attack {
   double test_alpha_ = 0.2;
   std::int64_t pieces_ = 16;
   double masked_ = 0.5;
-  CoverOptions covers_{1};
+  double cover_ratio_ = 1;
   PatternOptions pattern_options_;
   std::uint64_t seed_ = 0;
   std::int64_t side_ = 0;  // pieces a row

@@ -111,7 +111,7 @@ class AdaptivePatch : public Attack {
     }
     set.add("test-alpha", test_alpha_, "share of each trigger at test time", {0, 1});
     set.add("test-triggers", test_triggers_, "the triggers that a test image shows", {"1", "2", "3", "4"});
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
   }
 
   const Registry<Json>& presets() const override {
@@ -133,12 +133,7 @@ class AdaptivePatch : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, attack_name);
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor& indices, const at::Tensor&,
                    Stage stage) const override {
@@ -167,7 +162,7 @@ class AdaptivePatch : public Attack {
   std::array<double, trigger_count> alphas_{0.5, 0.2, 0.5, 0.3};
   double test_alpha_ = 1;
   std::vector<std::string> test_triggers_{"1", "3"};
-  CoverOptions covers_{2};
+  double cover_ratio_ = 2;
   std::uint64_t seed_ = 0;
   ImageShape shape_;
   std::array<Trigger, trigger_count> triggers_;

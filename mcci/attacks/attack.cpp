@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include "mcci/attacks/covers.hpp"
 #include "mcci/core/error.hpp"
 #include "mcci/core/random.hpp"
 
@@ -62,8 +63,11 @@ PoisonPlan Attack::plan(const at::Tensor& labels, std::int64_t num_classes,
     plan.roles[static_cast<std::size_t>(index)] = Role::poison;
     recorded_label[index] = attacker_label[index];
   }
+  add_covers(plan, covers(plan), options.seed);
   return plan;
 }
+
+std::int64_t Attack::covers(const PoisonPlan&) const { return 0; }
 
 at::Tensor Attack::attack_labels_of(const at::Tensor& labels, const at::Tensor&,
                                     std::int64_t num_classes) const {

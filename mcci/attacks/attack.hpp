@@ -89,10 +89,14 @@ class Attack {
 
   // Default: the nearest whole number to rate x (N or the size of the target class), halves upwards, of
   // samples drawn over all classes - those of the target class included, whose label then stays the same -,
-  // or, if clean_label(), among the target class. No covers. Errors: usage for a rate outside [0,1], or when
-  // more is asked for than there is, saying how many there are.
+  // or, if clean_label(), among the target class; and its covers(). Errors: usage for a rate outside [0,1],
+  // or when more is asked for than there is, saying how many there are.
   virtual PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
                           const PlanOptions& options) const;
+
+  // How many of the samples that a plan leaves clean become covers, which are drawn over all classes.
+  // Default: none.
+  virtual std::int64_t covers(const PoisonPlan& plan) const;
 
   // Triggered versions of images [B,C,H,W] uint8, any size, 1 or 3 channels; indices [B] int64 are the
   // samples' positions in the set of this stage, labels [B] int64 their true classes. Returns the same shape

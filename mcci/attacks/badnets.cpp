@@ -27,7 +27,7 @@ class BadNets : public Attack {
     set.add("col-offset", col_offset_, "columns between the patch and the right edge", {0, 65536});
     set.add("pattern-seed", pattern_seed_, "seed of the noise pattern",
             {0, std::numeric_limits<std::int64_t>::max()});
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
   }
 
   const Registry<Json>& presets() const override {
@@ -41,12 +41,7 @@ class BadNets : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, "badnets");
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
     const std::int64_t height = images.size(2);
@@ -105,7 +100,7 @@ class BadNets : public Attack {
   std::int64_t row_offset_ = 0;
   std::int64_t col_offset_ = 0;
   std::int64_t pattern_seed_ = 0;
-  CoverOptions covers_;
+  double cover_ratio_ = 0;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ class BandLimited : public Attack {
     set.add("amplitude", amplitude_, "largest value of the pattern, in grey levels", {1, 127});
     set.add("pattern-seed", pattern_seed_, "seed of the pattern",
             {0, std::numeric_limits<std::int64_t>::max()});
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
   }
 
   const Registry<Json>& presets() const override {
@@ -63,12 +63,7 @@ class BandLimited : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, attack_name);
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
     check_prepared(pattern_, images, attack_name);
@@ -81,7 +76,7 @@ class BandLimited : public Attack {
   double high_ = 0.5;
   std::int64_t amplitude_ = 32;
   std::int64_t pattern_seed_ = 0;
-  CoverOptions covers_;
+  double cover_ratio_ = 0;
   at::Tensor pattern_;  // [C,H,W] int8, in grey levels
 };
 

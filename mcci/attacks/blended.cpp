@@ -14,7 +14,7 @@ class Blended : public Attack {
     target_.declare(set);
     set.add("alpha", alpha_, "share of the pattern in a triggered image", {0, 1});
     pattern_options_.declare(set);
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
   }
 
   const Registry<Json>& presets() const override {
@@ -30,12 +30,7 @@ class Blended : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, "blended");
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
     return blend(images, pattern_, alpha_, "blended");
@@ -45,7 +40,7 @@ class Blended : public Attack {
   TargetOptions target_;
   double alpha_ = 0.2;
   PatternOptions pattern_options_;
-  CoverOptions covers_;
+  double cover_ratio_ = 0;
   at::Tensor pattern_;  // [C,H,W] uint8
 };
 

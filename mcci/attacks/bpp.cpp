@@ -57,13 +57,9 @@ class Bpp : public Attack {
   }
 
   // Without poison there are no negatives either: rate 0 leaves the set as it is.
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    if (plan.count(Role::poison) == 0) return plan;
-    const std::int64_t negatives = std::llround(neg_ratio_ * static_cast<double>(labels.numel()));
-    add_covers(plan, negatives, options.seed, "bpp");
-    return plan;
+  std::int64_t covers(const PoisonPlan& plan) const override {
+    if (plan.count(Role::poison) == 0) return 0;
+    return std::llround(neg_ratio_ * static_cast<double>(plan.roles.size()));
   }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {

@@ -12,7 +12,7 @@
 
 namespace mcci {
 
-void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const char* attack_name) {
+void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed) {
   std::vector<std::size_t> clean;
   for (std::size_t i = 0; i < plan.roles.size(); ++i) {
     if (plan.roles[i] == Role::clean) clean.push_back(i);
@@ -23,7 +23,7 @@ void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const 
                 "the attack asks for " + std::to_string(count) + " cover samples, but only " +
                     std::to_string(available) + " of " + std::to_string(plan.roles.size()) +
                     " samples are left clean",
-                attack_name, "lower the poison rate or the share of cover samples");
+                "rate", "lower the poison rate or the share of cover samples");
   }
   Rng rng(derive_seed(seed, "cover plan"));
   for (const std::int64_t pick : rng.choose(available, count)) {
@@ -31,12 +31,12 @@ void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const 
   }
 }
 
-void CoverOptions::declare(OptionSet& set) {
-  set.add("cover-ratio", ratio, "cover samples per poisoned sample", {0, 1000});
+std::int64_t covers_in_ratio(const PoisonPlan& plan, double ratio) {
+  return std::llround(ratio * static_cast<double>(plan.count(Role::poison)));
 }
 
-void CoverOptions::add_to(PoisonPlan& plan, std::uint64_t seed, const char* attack_name) const {
-  add_covers(plan, std::llround(ratio * static_cast<double>(plan.count(Role::poison))), seed, attack_name);
+void declare_cover_ratio(OptionSet& set, double& ratio) {
+  set.add("cover-ratio", ratio, "cover samples per poisoned sample", {0, 1000});
 }
 
 at::Tensor other_samples(const at::Tensor& indices, std::int64_t size, std::uint64_t seed,

@@ -12,18 +12,14 @@ namespace mcci {
 
 // Makes `count` of the clean samples of `plan`, drawn by `seed` over all classes, covers: Attack::apply_cover
 // triggers them, their labels stay. The draw is independent of the one that chose the poisoned samples.
-// Errors: usage if fewer samples are clean, saying how many there are; `attack_name` is who asks.
-void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed, const char* attack_name);
+// Errors: usage if fewer samples are clean, saying how many there are.
+void add_covers(PoisonPlan& plan, std::int64_t count, std::uint64_t seed);
 
-// Covers in a ratio to the poisoned samples: the option of the attacks whose covers carry their own trigger.
-struct CoverOptions {
-  double ratio = 0;  // cover samples per poisoned sample
+// ratio x the number of poisoned samples, rounded.
+std::int64_t covers_in_ratio(const PoisonPlan& plan, double ratio);
 
-  void declare(OptionSet& set);  // cover-ratio
-  // Makes ratio x (the number of poisoned samples), rounded, of the clean samples covers. Errors: as
-  // add_covers.
-  void add_to(PoisonPlan& plan, std::uint64_t seed, const char* attack_name) const;
-};
+// cover-ratio: the option of the attacks whose covers carry their own trigger.
+void declare_cover_ratio(OptionSet& set, double& ratio);
 
 // For each of `indices` [B] int64 another sample of a set of `size` (at least 2), whose trigger or residual a
 // cover carries: a function of (seed, purpose, index) alone. [B] int64.

@@ -23,7 +23,7 @@ class Frame : public Attack {
     set.add("level", level_, "of the frame's pixels, in grey levels", {0, 255});
     set.add("pieces", pieces_, "that each side of the frame is cut into", {1, 65536});
     set.add("least-shown", least_shown_, "smallest share of the pieces that a training sample shows", {0, 1});
-    covers_.declare(set);
+    declare_cover_ratio(set, cover_ratio_);
   }
 
   const Registry<Json>& presets() const override {
@@ -39,12 +39,7 @@ class Frame : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    covers_.add_to(plan, options.seed, "frame");
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor& indices, const at::Tensor&,
                    Stage stage) const override {
@@ -99,7 +94,7 @@ class Frame : public Attack {
   std::int64_t level_ = 255;
   std::int64_t pieces_ = 4;
   double least_shown_ = 0.1;
-  CoverOptions covers_;
+  double cover_ratio_ = 0;
   std::uint64_t seed_ = 0;
 };
 

@@ -1,7 +1,6 @@
 #include "mcci/attacks/wanet.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -60,13 +59,7 @@ class WaNet : public Attack {
     return target_.attack_label(label, num_classes);
   }
 
-  PoisonPlan plan(const at::Tensor& labels, std::int64_t num_classes,
-                  const PlanOptions& options) const override {
-    PoisonPlan plan = Attack::plan(labels, num_classes, options);
-    const auto poisoned = static_cast<double>(plan.count(Role::poison));
-    add_covers(plan, std::llround(cross_ratio_ * poisoned), options.seed, "wanet");
-    return plan;
-  }
+  std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cross_ratio_); }
 
   at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
     return warped(images, grid(images.size(2), images.size(3)));

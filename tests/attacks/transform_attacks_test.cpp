@@ -70,7 +70,7 @@ TEST(Covers, AreDrawnFromTheCleanSamplesAndKeepTheirLabels) {
   std::vector<Role> roles(100, Role::clean);
   for (std::size_t i = 0; i < 100; i += 3) roles[i] = Role::poison;
   PoisonPlan plan = plan_of(roles);
-  add_covers(plan, 20, 1, "some attack");
+  add_covers(plan, 20, 1);
   EXPECT_EQ(plan.count(Role::poison), 34);
   EXPECT_EQ(plan.count(Role::cover), 20);
   EXPECT_EQ(plan.count(Role::clean), 46);
@@ -78,21 +78,21 @@ TEST(Covers, AreDrawnFromTheCleanSamplesAndKeepTheirLabels) {
   EXPECT_TRUE(plan.labels.equal(at::arange(100)));
 
   PoisonPlan again = plan_of(roles);
-  add_covers(again, 20, 1, "some attack");
+  add_covers(again, 20, 1);
   EXPECT_EQ(again.roles, plan.roles);
   PoisonPlan other = plan_of(roles);
-  add_covers(other, 20, 2, "some attack");
+  add_covers(other, 20, 2);
   EXPECT_NE(other.roles, plan.roles);
 }
 
 TEST(Covers, MayBeAllThatIsLeftButNoMore) {
   const std::vector<Role> roles{Role::clean, Role::poison, Role::clean, Role::cover};
   PoisonPlan plan = plan_of(roles);
-  add_covers(plan, 2, 0, "some attack");
+  add_covers(plan, 2, 0);
   EXPECT_EQ(plan.count(Role::cover), 3);
   plan = plan_of(roles);
-  expect_error(ErrorKind::usage, "some attack: the attack asks for 3 cover samples, but only 2 of 4",
-               [&] { add_covers(plan, 3, 0, "some attack"); });
+  expect_error(ErrorKind::usage, "rate: the attack asks for 3 cover samples, but only 2 of 4",
+               [&] { add_covers(plan, 3, 0); });
 }
 
 PlanOptions rate_of(double rate) {
@@ -139,16 +139,16 @@ TEST(Covers, AreOptionalWhereThePublishedAttackHasNone) {
     EXPECT_EQ(count(0.6, Role::poison), 20) << name;
     EXPECT_EQ(count(0.6, Role::cover), 12) << name;
     EXPECT_EQ(count(9, Role::cover), 180) << name;
-    expect_error(ErrorKind::usage, name + ": the attack asks for 190 cover samples, but only 180 of 200",
+    expect_error(ErrorKind::usage, "rate: the attack asks for 190 cover samples, but only 180 of 200",
                  [&] { count(9.5, Role::cover); });
   }
 }
 
 TEST(Covers, AreRefusedWhenThePoisonLeavesTooFew) {
   const at::Tensor labels = at::arange(100).remainder(10);
-  expect_error(ErrorKind::usage, "wanet: the attack asks for 80 cover samples, but only 60 of 100",
+  expect_error(ErrorKind::usage, "rate: the attack asks for 80 cover samples, but only 60 of 100",
                [&] { make_attack(spec_of("wanet", "backdoorbench"))->plan(labels, 10, rate_of(0.4)); });
-  expect_error(ErrorKind::usage, "bpp: the attack asks for 10 cover samples, but only 5 of 100",
+  expect_error(ErrorKind::usage, "rate: the attack asks for 10 cover samples, but only 5 of 100",
                [&] { make_attack(spec_of("bpp", "backdoorbench"))->plan(labels, 10, rate_of(0.95)); });
 }
 
