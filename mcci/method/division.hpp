@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <torch/types.h>
@@ -26,6 +27,8 @@ struct Division {
   torch::Tensor apart;   // [n] bool: in the group on whose side fewer images of other labels lie?
   double gap = 0;        // between the groups, as in Gaps
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
+  double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
+  double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
 
   // An attack is done to an image or not; what natural images of a class differ in, they differ in by
   // degrees.
@@ -33,14 +36,20 @@ struct Division {
   // An attack on one label is done nowhere else: hardly any others lie there (1 %), or a tenth as many as of
   // this label.
   bool is_unique() const;
+  // A treatment, as trials have it: given to images whatever they show, so that those that have it and those
+  // that have not are alike in all else, while kinds of things that bear one label are not. Then a narrower
+  // gap will do, if nothing lies in it, and others may lie there by chance, if they do so less often.
+  bool is_treatment() const;
+  // A treatment, or wide and unique.
+  bool is_attack() const;
 };
 
 // Looks for the direction in which the samples fall apart most, in their spectra, their pixels, or the levels
 // that their pixels take: from each of the coefficients, pixels or levels with the widest gaps, by linear
 // discriminants, each learned from one half of the samples (drawn by the seed) and applied to the other,
-// until the groups no longer change. Spectra and pixels are those of the image at 64 pixels a side at most.
-// `of_label` [n] int64 and `others` [m] int64: positions in the data set.
-// Fewer than 200 samples, or no others, are not divided.
+// until the groups no longer change. What is an attack's comes first, then what has the widest gap. Spectra
+// and pixels are those of the image at 64 pixels a side at most. `of_label` [n] int64 and `others` [m] int64:
+// positions in the data set. Fewer than 200 samples, or no others, are not divided.
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
                 std::uint64_t seed);
 
@@ -51,9 +60,9 @@ struct Divisions {
   std::vector<double> gaps;  // of each label as a whole, attacked or not
 };
 
-// Divides the samples of each label. A group with a wide gap is an attack's if it is unique, and what it
-// leaves of the label is divided again: an attack may set several groups apart. Where several
-// labels have such groups (all-to-all), if the groups, taken together, mean another class than their label:
+// Divides the samples of each label. What an attack's group leaves of the label is divided again: an attack
+// may set several groups apart. Where several labels have groups with a wide gap that are not unique
+// (all-to-all), they are an attack's if the groups, taken together, mean another class than their label:
 // mostly, and twice as often as the rest of these labels. meaning [N] int64: the class that each sample
 // means, by what does not see the attack.
 Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed);

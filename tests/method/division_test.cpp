@@ -83,6 +83,65 @@ TEST(DivisionTest, FindsWhatWasDoneToAPartOfALabelThatKeepsItsMeaning) {
   EXPECT_FALSE(striped.of(0).is_wide());
 }
 
+// The stripes of `of` as faint as `amplitude`, in grey levels, on half of label 1.
+DatasetPtr with_faint_stripes(const Striped& of, double amplitude, const at::Tensor& striped,
+                              const at::Tensor& images) {
+  const at::Tensor stripes = at::sin(at::arange(16, at::kFloat) * (2 * M_PI * 5 / 16)) * (amplitude / 255);
+  return make_memory_dataset(
+      (images + striped.view({-1, 1, 1, 1}) * stripes).clamp(0, 1).mul(255).round().to(at::kByte),
+      of.data->labels(), of.data->classes());
+}
+
+TEST(DivisionTest, FindsAFaintTreatment) {
+  const Striped plain("none");
+  const at::Tensor striped = at::arange(900).remainder(6).eq(4);
+  const DatasetPtr data =
+      with_faint_stripes(plain, 16, striped, to_unit(plain.data->images(at::arange(900))));
+  const Division found = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  EXPECT_TRUE(found.is_treatment()) << found.gap << " " << found.valley << " " << found.unlike << " "
+                                    << found.elsewhere;
+  EXPECT_FALSE(found.is_wide()) << found.gap;
+  const Divisions all = find_divisions(data, data->labels(), 5);
+  EXPECT_TRUE(all.attacked.equal(at::arange(3).eq(1)));
+  const at::Tensor apart = all.apart.index_select(0, plain.positions(1));
+  const at::Tensor truth = striped.index_select(0, plain.positions(1));
+  EXPECT_GE(apart.eq(truth).to(at::kDouble).mean().item<double>(), 0.97);
+}
+
+// The same stripes on images that differ in all else too, as two kinds of things do that bear one label.
+TEST(DivisionTest, TakesNoKindOfThingsForATreatment) {
+  const Striped plain("none");
+  const at::Tensor striped = at::arange(900).remainder(6).eq(4);
+  const at::Tensor images = to_unit(plain.data->images(at::arange(900)));
+  const at::Tensor flat = 0.5 + 0.4 * (images - 0.5);
+  const DatasetPtr data =
+      with_faint_stripes(plain, 10, striped, at::where(striped.view({-1, 1, 1, 1}), flat, images));
+  const Division found = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  EXPECT_GE(found.gap, 3);
+  EXPECT_LE(found.valley, 0.2);
+  EXPECT_FALSE(found.is_treatment()) << found.unlike;
+}
+
+// A discriminant that has a few outliers in mind calls nearly all that it hears the same. What the two halves
+// call each other must not pass for a division.
+TEST(DivisionTest, TellsNotOneHalfFromTheOther) {
+  for (const std::int64_t outliers : {6, 9, 12}) {
+    const Striped plain("none");
+    torch::manual_seed(outliers);
+    const at::Tensor odd = at::arange(900).lt(3 * outliers).view({-1, 1, 1, 1});
+    const at::Tensor noise = 0.3 * (2 * at::rand({900, 1, 1, 1}) - 1) * at::randn({900, 1, 16, 16}).sign();
+    const at::Tensor images = to_unit(plain.data->images(at::arange(900))) + odd * noise;
+    const DatasetPtr data = make_memory_dataset(images.clamp(0, 1).mul(255).round().to(at::kByte),
+                                                plain.data->labels(), plain.data->classes());
+    for (std::int64_t label = 0; label < 3; ++label) {
+      const Division found =
+          divide(data, plain.positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
+      const double share = found.apart.to(at::kDouble).mean().item<double>();
+      EXPECT_LT(std::min(share, 1 - share), 0.25) << outliers << " " << label << " " << found.gap;
+    }
+  }
+}
+
 TEST(DivisionTest, IsNotUniqueIfOtherLabelsAreDividedAlike) {
   const Division found = Striped("all").of(1);
   EXPECT_TRUE(found.is_wide()) << found.gap;
