@@ -13,6 +13,7 @@
 #include <torch/version.h>
 
 #include "mcci/core/error.hpp"
+#include "mcci/runtime/processor.hpp"
 
 namespace mcci {
 namespace {
@@ -26,14 +27,6 @@ std::int64_t default_threads() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
-}
-
-bool cpu_has_bf16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return false;
-#endif
 }
 
 #define MCCI_TORCH_AT_LEAST(major, minor) \
@@ -60,7 +53,7 @@ void set_autocast(bool cuda, bool enabled) {
 void ComputeOptions::declare(OptionSet& set) {
   set.add("threads", threads, "CPU threads; 0: OMP_NUM_THREADS, or else every core this process may use",
           {0, 4096});
-  set.add("precision", precision, "of forward passes; auto: bf16 where the processor computes in it",
+  set.add("precision", precision, "of forward passes; auto: bf16 where the processor is faster in it",
           {"auto", "fp32", "bf16"});
   set.add("device", device, "auto: CUDA where there is a device", {"auto", "cpu", "cuda"});
 }
@@ -74,14 +67,18 @@ Compute setup_compute(const ComputeOptions& options) {
   Compute compute;
   compute.threads = options.threads > 0 ? options.threads : default_threads();
   at::set_num_threads(static_cast<int>(compute.threads));
+  // Each thread has its own mode: with this grain size each takes one piece.
+  at::parallel_for(0, compute.threads, 1,
+                   [](std::int64_t, std::int64_t) { at::globalContext().setFlushDenormal(true); });
   const bool cuda = at::globalContext().hasCUDA();
   if (options.device == "cuda" && !cuda) {
     throw Error(ErrorKind::usage, "there is no CUDA device that this LibTorch can use", "--device",
                 "use --device cpu, or a LibTorch built for CUDA");
   }
   if (cuda && options.device != "cpu") compute.device = at::kCUDA;
-  compute.bf16 = options.precision == "bf16" ||
-                 (options.precision == "auto" && (compute.device.is_cuda() || cpu_has_bf16()));
+  compute.bf16 =
+      options.precision == "bf16" ||
+      (options.precision == "auto" && (compute.device.is_cuda() || faster_in_bf16(this_processor())));
   return compute;
 }
 

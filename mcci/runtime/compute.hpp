@@ -28,10 +28,11 @@ struct Compute {
 };
 
 // Takes the threads asked for (LibTorch by itself takes half of the cores), keeps freed activations in the
-// process instead of returning them to the kernel (10-25 % of a training step), and settles device and
-// precision: bf16 where the processor has instructions for it (elsewhere it is slower than fp32), CUDA where
-// there is a device. Call it first thing, on the main thread. Errors: usage if what is asked for is not
-// there.
+// process instead of returning them to the kernel (10-25 % of a training step), has these threads take
+// numbers below 1.2e-38 for zero (a saturated softmax makes such gradients, and a layer of them takes 20 to
+// 100 times as long in fp32), and settles device and precision: bf16 where the processor is faster in it
+// (processor.hpp), CUDA where there is a device. Call it first thing, on the main thread. Errors: usage if
+// what is asked for is not there.
 Compute setup_compute(const ComputeOptions& options);
 
 // Runs the enclosed forward pass in bfloat16 if compute.bf16; the loss belongs outside, in float32.

@@ -1,4 +1,3 @@
-#include <fstream>
 #include <sched.h>
 #include <stdlib.h>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "benchmarks/convolutions.hpp"
 #include "benchmarks/training_step.hpp"
+#include "mcci/runtime/processor.hpp"
 
 namespace mcci::benchmarks {
 namespace {
@@ -20,15 +20,6 @@ using ::testing::Field;
 
 constexpr std::size_t of_resnet18 = 20;
 constexpr std::size_t of_ain = 6;
-
-// The kernel's word for what the bf16 instructions of AVX-512 are.
-bool processor_has_bf16() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string word; info >> word;) {
-    if (word == "avx512_bf16") return true;
-  }
-  return false;
-}
 
 int allowed_cores() {
   cpu_set_t set;
@@ -48,7 +39,7 @@ std::vector<Convolution> convolutions_of_a_step(const std::string& defense) {
 
 TEST(FastPaths, AreTakenByEveryConvolutionOfAStep) {
   if (at::hasCUDA()) GTEST_SKIP() << "the processor's paths are not taken where there is a CUDA device";
-  const at::ScalarType fast = processor_has_bf16() ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType fast = faster_in_bf16(this_processor()) ? at::kBFloat16 : at::kFloat;
   for (const auto& [defense, layers] :
        {std::pair("plain", of_resnet18), std::pair("mcci", of_resnet18 + of_ain)}) {
     const std::vector<Convolution> seen = convolutions_of_a_step(defense);

@@ -1,14 +1,18 @@
 #include <sched.h>
+#include <sstream>
 #include <stdlib.h>
+#include <string>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/nn/modules/conv.h>
 
 #include "mcci/core/error.hpp"
 #include "mcci/runtime/compute.hpp"
 #include "mcci/runtime/environment.hpp"
+#include "mcci/runtime/processor.hpp"
 
 namespace mcci {
 namespace {
@@ -32,6 +36,38 @@ TEST(Compute, RefusesAnAbsentDevice) {
   ComputeOptions options;
   options.device = "cuda";
   EXPECT_THROW(setup_compute(options), Error);
+}
+
+TEST(Compute, TakesDenormalNumbersForZeroInEveryThread) {
+  ComputeOptions two;
+  two.threads = 2;
+  setup_compute(two);
+  const at::Tensor small = at::full({1 << 20}, 1e-30F);  // large enough for both threads
+  EXPECT_EQ((small * 1e-10F).count_nonzero().item<std::int64_t>(), 0);
+  EXPECT_GT((small * 1e-7F).min().item<float>(), 0);
+}
+
+Processor processor(const std::string& vendor, const std::string& flags) {
+  std::istringstream text("processor\t: 0\nvendor_id\t: " + vendor +
+                          "\nmodel name\t: A Processor @ 2.50GHz\nflags\t\t: fpu " + flags +
+                          "\npower management:\n\nprocessor\t: 1\nflags\t\t: amx_bf16\n");
+  return read_processor(text);
+}
+
+TEST(Processor, IsTheFirstOneOfTheText) {
+  const Processor read = processor("AuthenticAMD", "avx2 avx512_bf16");
+  EXPECT_EQ(read.vendor, "AuthenticAMD");
+  EXPECT_EQ(read.name, "A Processor @ 2.50GHz");
+  EXPECT_THAT(read.features, ::testing::ElementsAre("avx2", "avx512_bf16", "fpu"));
+}
+
+TEST(Processor, IsFasterInBf16WithAMatrixUnitOrFullSpeedInstructions) {
+  EXPECT_FALSE(faster_in_bf16(processor("GenuineIntel", "avx512f")));
+  EXPECT_TRUE(faster_in_bf16(processor("AuthenticAMD", "avx512f avx512_bf16")));
+  EXPECT_TRUE(faster_in_bf16(processor("GenuineIntel", "avx512f avx512_bf16")));  // Cooper Lake
+  EXPECT_TRUE(faster_in_bf16(processor("GenuineIntel", "avx512_bf16 avx512_fp16 amx_bf16")));
+  EXPECT_FALSE(faster_in_bf16(processor("GenuineIntel", "avx512_bf16 avx512_fp16")));
+  EXPECT_FALSE(faster_in_bf16(Processor{}));
 }
 
 TEST(Autocast, AppliesInItsScopeOnly) {
