@@ -159,30 +159,32 @@ std::optional<double> ratio(const std::optional<double>& value, const std::optio
   return *value / *reference;
 }
 
-}  // namespace
-
-std::vector<std::size_t> Comparison::attacks_in(const Grid& grid) const {
+// Those of 0 .. count - 1 for which `holds`.
+template <class Condition>
+std::vector<std::size_t> numbers_where(std::size_t count, const Condition& holds) {
   std::vector<std::size_t> result;
-  for (std::size_t attack = 0; attack < attacks.size(); ++attack) {
-    bool any = false;
-    for (std::size_t defense = 0; defense < defenses.size(); ++defense) {
-      any = any || at(grid, attack, defense) != nullptr;
-    }
-    if (any) result.push_back(attack);
+  for (std::size_t number = 0; number < count; ++number) {
+    if (holds(number)) result.push_back(number);
   }
   return result;
 }
 
+}  // namespace
+
+std::vector<std::size_t> Comparison::attacks_in(const Grid& grid) const {
+  return numbers_where(attacks.size(), [&](std::size_t attack) {
+    return !numbers_where(defenses.size(), [&](std::size_t defense) {
+              return at(grid, attack, defense) != nullptr;
+            }).empty();
+  });
+}
+
 std::vector<std::size_t> Comparison::defenses_in(const Grid& grid) const {
-  std::vector<std::size_t> result;
-  for (std::size_t defense = 0; defense < defenses.size(); ++defense) {
-    bool any = false;
-    for (std::size_t attack = 0; attack < attacks.size(); ++attack) {
-      any = any || at(grid, attack, defense) != nullptr;
-    }
-    if (any) result.push_back(defense);
-  }
-  return result;
+  return numbers_where(defenses.size(), [&](std::size_t defense) {
+    return !numbers_where(attacks.size(), [&](std::size_t attack) {
+              return at(grid, attack, defense) != nullptr;
+            }).empty();
+  });
 }
 
 Measure Comparison::over_attacks(const Grid& grid, std::size_t defense, const FigureOf& figure) const {

@@ -1,8 +1,10 @@
 #include "mcci/suite/collection.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string_view>
 
 #include "mcci/core/error.hpp"
 #include "mcci/metrics/metrics.hpp"
@@ -20,24 +22,34 @@ double number_or_nan(const Json& cell, const std::string& key) {
 
 bool failed(const Json& cell) { return !cell.value("error", std::string()).empty(); }
 
-// Where parts of a result were made in different places, all of them are named.
+// Where parts of a result were made in different places, all of them are named, each once.
+constexpr std::string_view between_places = " | ";
+
+std::string text_of_places(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::vector<std::string> places(const std::string& text) {
+  std::vector<std::string> result;
+  for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + between_places.size()) {
+    end = text.find(between_places, begin);
+    result.push_back(text.substr(begin, end - begin));
+  }
+  return result;
+}
+
 void add_environment(Json& environment, const Json& other) {
   for (const auto& [name, value] : other.items()) {
     if (!environment.contains(name)) {
       environment[name] = value;
     } else if (environment[name] != value) {
-      const auto text = [](const Json& json) {
-        return json.is_string() ? json.get<std::string>() : json.dump();
-      };
-      // The other may itself be that of several places.
-      const std::string others = text(value) + " | ";
-      for (std::size_t begin = 0, end = 0; begin < others.size(); begin = end + 3) {
-        end = others.find(" | ", begin);
-        const std::string one = others.substr(begin, end - begin);
-        const std::string present = " | " + text(environment[name]) + " | ";
-        if (present.find(" | " + one + " | ") != std::string::npos) continue;
-        environment[name] = text(environment[name]) + " | " + one;
+      std::string text = text_of_places(environment[name]);
+      const std::vector<std::string> known = places(text);
+      for (const std::string& place : places(text_of_places(value))) {
+        if (std::find(known.begin(), known.end(), place) == known.end())
+          text.append(between_places).append(place);
       }
+      environment[name] = text;
     }
   }
 }
