@@ -44,8 +44,7 @@ struct Training {
   double lambda_norm = 100;
   double lambda_div = 1;
   double share = 0.1;
-  std::string classifier = "resnet8";
-  std::int64_t classifier_width = 16;
+  AttackerNetwork classifier;
 
   void declare(OptionSet& set) {
     set.add("mask-epochs", mask_epochs, "of the mask generator on the training images", {1, 10000});
@@ -55,9 +54,7 @@ struct Training {
     set.add("lambda-norm", lambda_norm, "weight of the mask's excess over its density", {0, 1e6});
     set.add("lambda-div", lambda_div, "weight of diversity, of masks and of patterns", {0, 1e6});
     set.add("share", share, "of a batch that is triggered in training; as many get cross triggers", {0, 0.5});
-    set.add("classifier", classifier, "the network that the attacker trains", backbones().names());
-    set.add("classifier-width", classifier_width, "channels of its first stage; 0: the architecture's own",
-            {0, 1024});
+    classifier.declare(set);
   }
 };
 
@@ -71,9 +68,8 @@ class Generators : public Learner {
     const std::int64_t channels = context.shape.channels;
     mask_ = networks_.register_module("mask", std::make_shared<UNet>(channels, 1));
     pattern_ = networks_.register_module("pattern", std::make_shared<UNet>(channels, channels));
-    classifier_ = networks_.register_module(
-        "classifier",
-        make_backbone(attacker_network(training.classifier, training.classifier_width, context)));
+    classifier_ =
+        networks_.register_module("classifier", make_backbone(config_of(training.classifier, context)));
     const Compute compute = attack_compute();
     place(networks_, compute);
     attack_label_ = attack_label.to(compute.device);

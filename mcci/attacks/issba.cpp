@@ -72,7 +72,7 @@ class Steganography : public Learner {
   Steganography(const Training& training, const PrepareContext& context, std::uint64_t seed)
       : training_(training) {
     torch::manual_seed(derive_seed(seed, "weights"));
-    BackboneConfig config = attacker_network("resnet8", 16, context);
+    BackboneConfig config = config_of(AttackerNetwork(), context);
     config.outputs = training.bits;
     encoder_ = networks_.register_module("encoder",
                                          std::make_shared<Encoder>(context.shape.channels, training.bits));

@@ -138,25 +138,32 @@ void train_attacker(Learner& learner, const PrepareContext& context, const Train
   train(learner, run);
 }
 
-BackboneConfig attacker_network(const std::string& name, std::int64_t width, const PrepareContext& context) {
+void AttackerNetwork::declare(OptionSet& set) {
+  set.add("classifier", backbone, "the network that the attacker trains", backbones().names());
+  set.add("classifier-width", width, "channels of its first stage; 0: the architecture's own", {0, 1024});
+}
+
+BackboneConfig config_of(const AttackerNetwork& network, const PrepareContext& context) {
   BackboneConfig config;
-  config.name = name;
+  config.name = network.backbone;
   config.in_channels = context.shape.channels;
   config.image_size = std::max(context.shape.height, context.shape.width);
   config.outputs = context.num_classes;
-  config.width = width;
+  config.width = network.width;
   return config;
 }
 
 void SurrogateOptions::declare(OptionSet& set) {
-  set.add("surrogate", backbone, "the network that the attacker trains for himself", backbones().names());
-  set.add("surrogate-width", width, "channels of its first stage; 0: the architecture's own", {0, 1024});
+  set.add("surrogate", network.backbone, "the network that the attacker trains for himself",
+          backbones().names());
+  set.add("surrogate-width", network.width, "channels of its first stage; 0: the architecture's own",
+          {0, 1024});
   set.add("surrogate-epochs", epochs, "epochs on the clean set", {1, 1000});
 }
 
 Json SurrogateOptions::to_json() const {
-  return {{"surrogate", backbone},
-          {"surrogate-width", width},
+  return {{"surrogate", network.backbone},
+          {"surrogate-width", network.width},
           {"surrogate-epochs", epochs},
           {"surrogate-eps", eps},
           {"surrogate-recipe", recipes().at("fast")}};
@@ -171,7 +178,7 @@ std::shared_ptr<Backbone> surrogate(const SurrogateOptions& options, const Prepa
   Problem problem;
   problem.shape = data.shape();
   problem.num_classes = data.num_classes();
-  problem.backbone = attacker_network(options.backbone, options.width, context);
+  problem.backbone = config_of(options.network, context);
   problem.compute = attack_compute();
   problem.seed = derive_seed(context.plan.seed, "surrogate");
 

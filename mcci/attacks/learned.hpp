@@ -37,15 +37,21 @@ void train_attacker(Learner& learner, const PrepareContext& context, const Train
                     const std::string& title);
 Compute attack_compute();
 
-// A network that the attacker trains, for the images and classes to come.
-BackboneConfig attacker_network(const std::string& name, std::int64_t width, const PrepareContext& context);
+// A network that the attacker trains.
+struct AttackerNetwork {
+  std::string backbone = "resnet8";
+  std::int64_t width = 16;
+  // Where it classifies while the trigger is learned: classifier, classifier-width.
+  void declare(OptionSet& set);
+};
+// For the images and classes to come.
+BackboneConfig config_of(const AttackerNetwork& network, const PrepareContext& context);
 
 // A clean classifier that the attacker has trained for himself: what a label-consistent, low-frequency or
 // Trojan trigger is optimised against. The recipe `fast` of train/recipes.hpp on the whole clean set, plain
 // cross entropy; with `eps`, of adversarial images.
 struct SurrogateOptions {
-  std::string backbone = "resnet8";
-  std::int64_t width = 16;
+  AttackerNetwork network;
   std::int64_t epochs = 4;
   // Largest change of a pixel in training, in grey levels; 0: none. What fools a network that was trained on
   // changed images looks like another class, where else it is noise (Madry et al., 2018).

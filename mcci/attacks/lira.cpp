@@ -22,8 +22,7 @@ struct Training {
   double alpha = 0.5;
   std::int64_t epochs = 2;
   double lr = 1e-3;
-  std::string classifier = "resnet8";
-  std::int64_t classifier_width = 16;
+  AttackerNetwork classifier;
 
   void declare(OptionSet& set) {
     set.add("eps", epsilon, "largest change of a pixel, as a share of the range of grey levels",
@@ -32,9 +31,7 @@ struct Training {
             {0, 1});
     set.add("epochs", epochs, "of generator and classifier on the training images", {1, 10000});
     set.add("lr", lr, "learning rate of both (Adam)", {1e-8, 1});
-    set.add("classifier", classifier, "the network that the attacker trains", backbones().names());
-    set.add("classifier-width", classifier_width, "channels of its first stage; 0: the architecture's own",
-            {0, 1024});
+    classifier.declare(set);
   }
 };
 
@@ -47,9 +44,8 @@ class JointTraining : public Learner {
     torch::manual_seed(derive_seed(seed, "weights"));
     const std::int64_t channels = context.shape.channels;
     generator_ = networks_.register_module("generator", std::make_shared<UNet>(channels, channels));
-    classifier_ = networks_.register_module(
-        "classifier",
-        make_backbone(attacker_network(training.classifier, training.classifier_width, context)));
+    classifier_ =
+        networks_.register_module("classifier", make_backbone(config_of(training.classifier, context)));
     const Compute compute = attack_compute();
     place(networks_, compute);
     attack_label_ = attack_label.to(compute.device);

@@ -44,6 +44,9 @@ constexpr double least_treated_gap = 3;
 constexpr double most_valley = 0.2;
 constexpr double most_unlike = 1;
 constexpr double times_elsewhere = 0.7;
+// What keeps its label and is more of it than this is the class itself: of images of which some bear covers,
+// those that bear none.
+constexpr double most_of_label = 2.0 / 3;
 constexpr std::int64_t most_others = 3000;  // images of other labels to which a label's groups are held
 // Of the groups that several labels have, the share that means another class than its label, and how many
 // times that of the rest it is. Observed for BadNets all-to-all, seed 101: 0.90, 3.9 times.
@@ -217,9 +220,9 @@ bool is_better(const Division& a, const Division& b) {
 }
 
 // own [n,D], foreign [m,D]: the same measurements of the samples and of others; content: what else is known
-// of the samples; half [n] int64, 0 or 1.
+// of the samples; means_label [n] bool; half [n] int64, 0 or 1.
 Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Components& components,
-                const Samples& content, const torch::Tensor& half) {
+                const Samples& content, const torch::Tensor& means_label, const torch::Tensor& half) {
   Division best = undivided(own.size(0));
   const Samples samples(components(own));
   const Halves halves(samples.z, half);
@@ -257,12 +260,14 @@ Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Co
         theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
     found.valley = valley(score, in);
     found.unlike = unlike(content, in);
+    found.keeping = means_label.index({found.apart}).to(torch::kDouble).mean().item<double>();
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
 }
 
-Division divide(const Measurements& own, const Measurements& foreign, std::uint64_t seed) {
+Division divide(const Measurements& own, const Measurements& foreign, const torch::Tensor& means_label,
+                std::uint64_t seed) {
   const std::int64_t n = own[0].size(0);
   Division best = undivided(n);
   const torch::Tensor order = epoch_order(n, seed, 0);
@@ -271,7 +276,7 @@ Division divide(const Measurements& own, const Measurements& foreign, std::uint6
   const Samples content(of_pixels(own[pixels]));
   for (std::size_t view = 0; view < views; ++view) {
     const Components components = view == pixels ? of_pixels : Components(own[view], order);
-    Division found = divide(own[view], foreign[view], components, content, half);
+    Division found = divide(own[view], foreign[view], components, content, means_label, half);
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
@@ -312,20 +317,21 @@ Gaps widest_gaps(const torch::Tensor& values, double least_share) {
 }
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
-                std::uint64_t seed) {
+                const torch::Tensor& means_label, std::uint64_t seed) {
   if (!suffice(of_label, others)) return undivided(of_label.numel());
-  return divide(measurements(data, of_label), measurements(data, others), seed);
+  return divide(measurements(data, of_label), measurements(data, others), means_label, seed);
 }
 
+double Division::share() const { return apart.to(torch::kDouble).mean().item<double>(); }
 bool Division::is_wide() const { return gap >= least_gap; }
-bool Division::is_unique() const {
-  return elsewhere <= std::max(most_elsewhere, apart.to(torch::kDouble).mean().item<double>() / 10);
-}
+bool Division::is_unique() const { return elsewhere <= std::max(most_elsewhere, share() / 10); }
+bool Division::keeps_label() const { return keeping > 0.5; }
 bool Division::is_treatment() const {
   return gap >= least_treated_gap && valley <= most_valley && unlike <= most_unlike &&
-         elsewhere <= times_elsewhere * apart.to(torch::kDouble).mean().item<double>();
+         elsewhere <= times_elsewhere * share() && keeps_label();
 }
-bool Division::is_attack() const { return is_treatment() || (is_wide() && is_unique()); }
+bool Division::is_the_class() const { return keeps_label() && share() > most_of_label; }
+bool Division::is_attack() const { return !is_the_class() && (is_treatment() || (is_wide() && is_unique())); }
 
 Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
@@ -341,9 +347,9 @@ Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, s
     Measurements own = measurements(data, rest);
     const Measurements foreign = measurements(data, others);
     for (bool again = false; suffice(rest, others); again = true) {
-      const Division division = divide(own, foreign, seed);
+      const Division division = divide(own, foreign, meaning.index_select(0, rest).eq(label), seed);
       if (!again) found.gaps.back() = division.gap;
-      if (!division.is_attack() && (again || !division.is_wide())) break;
+      if (!division.is_attack() && (again || !division.is_wide() || division.is_the_class())) break;
       found.attacked[label] = true;
       found.apart.index_put_({rest.masked_select(division.apart)}, true);
       shared[label] = !division.is_attack();

@@ -29,6 +29,9 @@ struct Division {
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
   double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
+  double keeping = 1;                                       // share of that group that means its label
+
+  double share() const;  // of the samples, that group's
 
   // An attack is done to an image or not; what natural images of a class differ in, they differ in by
   // degrees.
@@ -36,11 +39,16 @@ struct Division {
   // An attack on one label is done nowhere else: hardly any others lie there (1 %), or a tenth as many as of
   // this label.
   bool is_unique() const;
+  // That group mostly means its label.
+  bool keeps_label() const;
   // A treatment, as trials have it: given to images whatever they show, so that those that have it and those
-  // that have not are alike in all else, while kinds of things that bear one label are not. Then a narrower
-  // gap will do, if nothing lies in it, and others may lie there by chance, if they do so less often.
+  // that have not are alike in all else, their meaning included, while kinds of things that bear one label
+  // are not. Then a narrower gap will do, if nothing lies in it, and others may lie there by chance, if they
+  // do so less often.
   bool is_treatment() const;
-  // A treatment, or wide and unique.
+  // What keeps its label and is most of it: the images without covers, where others bear them.
+  bool is_the_class() const;
+  // A treatment, or wide and unique; not the class itself.
   bool is_attack() const;
 };
 
@@ -49,9 +57,10 @@ struct Division {
 // discriminants, each learned from one half of the samples (drawn by the seed) and applied to the other,
 // until the groups no longer change. What is an attack's comes first, then what has the widest gap. Spectra
 // and pixels are those of the image at 64 pixels a side at most. `of_label` [n] int64 and `others` [m] int64:
-// positions in the data set. Fewer than 200 samples, or no others, are not divided.
+// positions in the data set; means_label [n] bool: which of the samples mean their label, by what does not
+// see the attack. Fewer than 200 samples, or no others, are not divided.
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
-                std::uint64_t seed);
+                const torch::Tensor& means_label, std::uint64_t seed);
 
 // The labels within which an attack has set a group apart.
 struct Divisions {

@@ -35,9 +35,6 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-// Of the weight of the samples that speak against an attack on a label, the part of those which mean that
-// label. They may bear the trigger: those of the attacker's own class do, and those of clean-label attacks.
-constexpr double of_the_label = 0.1;
 constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
 constexpr double strength_spread = 0.5;       // of the triggers that are put on in training
 
@@ -447,7 +444,6 @@ class RobustMcci : public Defense {
   // What the witnesses learn next. [N] bool each. Of a label they learn from its accused samples and from
   // others, which are weighted to mean what the accused ones mean.
   void accuse(const torch::Tensor& accused, const torch::Tensor& others, const DatasetPtr& data) {
-    const std::int64_t classes = data->num_classes();
     accused_ = accused.to(problem_.compute.device, torch::kFloat);
     const torch::Tensor guilty = some_of(accused, most_examples, problem_.seed);
     const torch::Tensor innocent =
@@ -455,15 +451,10 @@ class RobustMcci : public Defense {
                 guilty.numel() == 0 ? 2 : std::min(most_examples, std::max(least_others, 2 * guilty.numel())),
                 problem_.seed);
     examples_ = torch::cat({guilty, innocent});
-    torch::Tensor counts = torch::zeros({classes, classes});
-    counts.index_put_(
-        {contradiction_.meaning.index_select(0, guilty), data->labels().index_select(0, guilty)},
-        torch::ones({guilty.numel()}), /*accumulate=*/true);
-    const torch::Tensor of_each =
-        contradiction_.meaning.index_select(0, innocent).bincount({}, classes).clamp_min(1).to(torch::kFloat);
-    controls_ =
-        (((1 - of_the_label) * counts + of_the_label * torch::diag(counts.sum(0))) / of_each.unsqueeze(1))
-            .to(problem_.compute.device);
+    controls_ = control_weights(contradiction_.meaning.index_select(0, guilty),
+                                data->labels().index_select(0, guilty),
+                                contradiction_.meaning.index_select(0, innocent), data->num_classes())
+                    .to(problem_.compute.device);
   }
 
   // The evidence on every training sample, by the witness that did not learn from it, and what attacked and

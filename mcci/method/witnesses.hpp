@@ -39,6 +39,14 @@ class WitnessesImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Witnesses);
 
+// How much an image that is not accused counts against an attack on each label, by what it means: [C,C]
+// float32, rows are meanings. So weighted, those that are not accused mean, for each label, what its accused
+// samples mean, so that meaning explains nothing; but a tenth of their weight is of those that mean the
+// label. meaning, labels [n] int64 of the accused samples, meaning_of_others [m] int64. No weight is above 5:
+// where a class is accused nearly as a whole, few are left to stand for it.
+torch::Tensor control_weights(const torch::Tensor& meaning, const torch::Tensor& labels,
+                              const torch::Tensor& meaning_of_others, std::int64_t num_classes);
+
 // Which witness learns from each sample: [count] int64, 0 or 1, halves drawn by the seed.
 torch::Tensor witness_of(std::int64_t count, std::uint64_t seed);
 

@@ -49,6 +49,12 @@ TEST(WidestGaps, LeaveTheLeastShareOnEitherSide) {
   EXPECT_THROW(widest_gaps(at::zeros({1, 3}), 0.03), Error);
 }
 
+// Of samples that mean their label, all of them.
+Division divided(const DatasetPtr& data, const at::Tensor& of_label, const at::Tensor& others,
+                 std::uint64_t seed) {
+  return divide(data, of_label, others, at::ones(of_label.sizes(), at::kBool), seed);
+}
+
 // 900 images of three labels in turn: smooth random fields. Stripes on every fourth image of label 1 if
 // `striped` is "one", of every label if it is "all".
 struct Striped {
@@ -67,7 +73,7 @@ struct Striped {
     data = make_memory_dataset(images.mul(255).round().to(at::kByte), number.remainder(3), {"a", "b", "c"});
   }
   Division of(std::int64_t label) const {
-    return divide(data, positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
+    return divided(data, positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
   }
   at::Tensor positions(std::int64_t label) const { return data->labels().eq(label).nonzero().squeeze(1); }
 
@@ -97,7 +103,7 @@ TEST(DivisionTest, FindsAFaintTreatment) {
   const at::Tensor striped = at::arange(900).remainder(6).eq(4);
   const DatasetPtr data =
       with_faint_stripes(plain, 16, striped, to_unit(plain.data->images(at::arange(900))));
-  const Division found = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  const Division found = divided(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
   EXPECT_TRUE(found.is_treatment()) << found.gap << " " << found.valley << " " << found.unlike << " "
                                     << found.elsewhere;
   EXPECT_FALSE(found.is_wide()) << found.gap;
@@ -106,6 +112,26 @@ TEST(DivisionTest, FindsAFaintTreatment) {
   const at::Tensor apart = all.apart.index_select(0, plain.positions(1));
   const at::Tensor truth = striped.index_select(0, plain.positions(1));
   EXPECT_GE(apart.eq(truth).to(at::kDouble).mean().item<double>(), 0.97);
+
+  // Images of another class that were given the label are unlike the rest by what they mean.
+  const at::Tensor others = data->labels().ne(1).nonzero().squeeze(1);
+  EXPECT_FALSE(divide(data, plain.positions(1), others, truth.logical_not(), 5).is_attack());
+  EXPECT_FALSE(find_divisions(data, data->labels().masked_fill(striped, 2), 5).attacked.any().item<bool>());
+}
+
+TEST(DivisionTest, TakesNoClassForAnAttack) {
+  Division most;  // of a label, with nothing like it elsewhere
+  most.apart = at::arange(10).lt(8);
+  most.gap = 20;
+  most.elsewhere = 0;
+  most.keeping = 0.9;
+  EXPECT_TRUE(most.is_the_class());
+  EXPECT_FALSE(most.is_attack());
+  most.keeping = 0.1;  // relabelled, at a high poison rate
+  EXPECT_TRUE(most.is_attack());
+  most.keeping = 0.9;
+  most.apart = at::arange(10).lt(6);  // a clean-label attack
+  EXPECT_TRUE(most.is_attack());
 }
 
 // The same stripes on images that differ in all else too, as two kinds of things do that bear one label.
@@ -116,7 +142,7 @@ TEST(DivisionTest, TakesNoKindOfThingsForATreatment) {
   const at::Tensor flat = 0.5 + 0.4 * (images - 0.5);
   const DatasetPtr data =
       with_faint_stripes(plain, 10, striped, at::where(striped.view({-1, 1, 1, 1}), flat, images));
-  const Division found = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  const Division found = divided(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
   EXPECT_GE(found.gap, 3);
   EXPECT_LE(found.valley, 0.2);
   EXPECT_FALSE(found.is_treatment()) << found.unlike;
@@ -135,7 +161,7 @@ TEST(DivisionTest, TellsNotOneHalfFromTheOther) {
                                                 plain.data->labels(), plain.data->classes());
     for (std::int64_t label = 0; label < 3; ++label) {
       const Division found =
-          divide(data, plain.positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
+          divided(data, plain.positions(label), data->labels().ne(label).nonzero().squeeze(1), 5);
       const double share = found.apart.to(at::kDouble).mean().item<double>();
       EXPECT_LT(std::min(share, 1 - share), 0.25) << outliers << " " << label << " " << found.gap;
     }
@@ -160,7 +186,7 @@ TEST(DivisionTest, IsUniqueIfOthersLieBeyondTheGroup) {
   const at::Tensor images = to_unit(striped.data->images(at::arange(900))) + length * stripes;
   const DatasetPtr data = make_memory_dataset(images.clamp(0, 1).mul(255).round().to(at::kByte),
                                               striped.data->labels(), striped.data->classes());
-  const Division found = divide(data, striped.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  const Division found = divided(data, striped.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
   EXPECT_TRUE(found.apart.equal(striped.has_stripes.index_select(0, striped.positions(1))));
   EXPECT_TRUE(found.is_wide() && found.is_unique()) << found.gap << " " << found.elsewhere;
 }
@@ -188,7 +214,7 @@ TEST(DivisionTest, FindsEveryGroupOfALabel) {
   images.narrow(2, 13, 2).narrow(3, 13, 2).masked_fill_(first.view({-1, 1, 1, 1}), 255);
   images.narrow(2, 13, 2).narrow(3, 1, 2).masked_fill_(second.view({-1, 1, 1, 1}), 255);
   const DatasetPtr data = make_memory_dataset(images, plain.data->labels(), plain.data->classes());
-  const Division once = divide(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
+  const Division once = divided(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
   EXPECT_LT(once.apart.sum().item<std::int64_t>(), (first.sum() + second.sum()).item<std::int64_t>());
   const Divisions found = find_divisions(data, data->labels(), 5);
   EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
@@ -226,10 +252,10 @@ TEST(DivisionTest, LeavesAloneWhatDiffersByDegrees) {
 
 TEST(DivisionTest, NeedsSamplesAndOthers) {
   const Striped striped("one");
-  const Division few = divide(striped.data, at::arange(1, 300, 3), at::arange(0, 300, 3), 5);
+  const Division few = divided(striped.data, at::arange(1, 300, 3), at::arange(0, 300, 3), 5);
   EXPECT_FALSE(few.is_wide());
   EXPECT_EQ(few.apart.sum().item<std::int64_t>(), 0);
-  EXPECT_FALSE(divide(striped.data, striped.positions(1), at::empty({0}, at::kLong), 5).is_wide());
+  EXPECT_FALSE(divided(striped.data, striped.positions(1), at::empty({0}, at::kLong), 5).is_wide());
 }
 
 }  // namespace

@@ -259,6 +259,21 @@ TEST(WitnessesTest, LearnFromABatchThatHasOneImageForThem) {
   EXPECT_EQ(said.log_odds.sizes(), (std::vector<std::int64_t>{3, 3}));
 }
 
+TEST(ControlWeights, MakeOthersMeanWhatTheAccusedMean) {
+  // Label 0 is accused on four samples that mean 1 and two that mean 2, label 2 on a hundred that mean 2.
+  const torch::Tensor meaning =
+      torch::cat({torch::tensor({1, 1, 1, 1, 2, 2}), torch::full({100}, 2)}).to(torch::kLong);
+  const torch::Tensor labels = torch::cat({torch::zeros({6}), torch::full({100}, 2)}).to(torch::kLong);
+  const torch::Tensor others = torch::tensor({0, 0, 0, 1, 1, 2, 2, 2, 2}).to(torch::kLong);
+  const torch::Tensor weights = control_weights(meaning, labels, others, 3);
+  // By hand: .9 of the accused of that meaning and, in its own row, .1 of all of the label, over how many
+  // others have the meaning.
+  EXPECT_TRUE(weights.allclose(torch::tensor({{0.2F, 0.F, 0.F}, {1.8F, 0.F, 0.F}, {0.45F, 0.F, 5.F}})))
+      << weights;
+  EXPECT_EQ(control_weights(meaning, labels, others.narrow(0, 0, 3), 3)[1][0].item<float>(),
+            3.6F);  // none to divide by
+}
+
 TEST(WitnessesTest, LearnFromHalvesDrawnBySeed) {
   const at::Tensor first = witness_of(1000, 1);
   EXPECT_EQ(first.sum().item<std::int64_t>(), 500);
