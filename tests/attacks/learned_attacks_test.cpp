@@ -50,13 +50,13 @@ PrepareContext without_train(PrepareContext context) {
 
 SurrogateOptions quick_surrogate() {
   SurrogateOptions options;
-  options.width = 4;
+  options.network.width = 4;
   options.epochs = 40;
   return options;
 }
 
 std::unique_ptr<Attack> attack_of(const std::string& name, Json options = Json::object()) {
-  options["surrogate-width"] = quick_surrogate().width;
+  options["surrogate-width"] = quick_surrogate().network.width;
   options["surrogate-epochs"] = quick_surrogate().epochs;
   AttackSpec spec;
   spec.name = name;
