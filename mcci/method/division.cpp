@@ -19,7 +19,11 @@ namespace mcci {
 namespace {
 
 constexpr std::int64_t batch_images = 500;
-constexpr std::int64_t most_side = 64;            // pixels
+constexpr std::int64_t most_side = 64;         // pixels
+constexpr std::int64_t most_residuals = 3072;  // pixels, all channels together
+constexpr std::int64_t most_controls = 20000;
+constexpr double least_contradicting = 0.01;  // of the samples, and this many:
+constexpr std::int64_t least_contradicted = 20;
 constexpr std::int64_t most_measured = 2000;      // samples whose coefficients are looked through for gaps
 constexpr std::int64_t most_coefficients = 1024;  // that a discriminant may use, those with the widest gaps
 constexpr std::int64_t most_components = 100;     // principal components of these
@@ -70,15 +74,19 @@ torch::Tensor levels_of(const torch::Tensor& images) {
   return (counted / static_cast<double>(level.size(2))).sqrt();
 }
 
+// images [B,C,H,W], pooled to `side` pixels a side where they have more.
+torch::Tensor shrunk(const torch::Tensor& images, std::int64_t side) {
+  const std::int64_t height = std::min(side, images.size(2)), width = std::min(side, images.size(3));
+  if (height == images.size(2) && width == images.size(3)) return images;
+  return at::adaptive_avg_pool2d(images, {height, width});
+}
+
 Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions) {
   std::array<std::vector<torch::Tensor>, views> parts;
   for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
     torch::Tensor images = batch.images;
     parts[levels].push_back(levels_of(images));
-    const std::int64_t height = std::min(most_side, images.size(2)),
-                       width = std::min(most_side, images.size(3));
-    if (height < images.size(2) || width < images.size(3))
-      images = at::adaptive_avg_pool2d(images, {height, width});
+    images = shrunk(images, most_side);
     parts[spectra].push_back(dct2(images).flatten(1));
     parts[pixels].push_back(images.flatten(1));
   });
@@ -86,9 +94,17 @@ Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions
 }
 
 // Samples z [n,k] float64 that a discriminant is learned from, and their scatter, which no grouping changes.
-struct Samples {
-  explicit Samples(const torch::Tensor& samples) : z(samples), scatter(samples.t().mm(samples)) {}
-  torch::Tensor z, scatter;
+class Samples {
+ public:
+  explicit Samples(torch::Tensor samples) : z(std::move(samples)) {}
+  const torch::Tensor z;
+  const torch::Tensor& scatter() const {
+    if (!scatter_.defined()) scatter_ = z.t().mm(z);
+    return scatter_;
+  }
+
+ private:
+  mutable torch::Tensor scatter_;  // once it is asked for
 };
 
 // What tells the samples of a group from the rest: a direction, scaled so that the spread within is one, and
@@ -106,11 +122,21 @@ std::optional<Discriminant> discriminant(const Samples& samples, const torch::Te
   const torch::Tensor counts = members.sum(1, /*keepdim=*/true);
   if (counts.min().item<double>() == 0) return std::nullopt;
   const torch::Tensor means = members.mm(samples.z) / counts;
-  torch::Tensor within = (samples.scatter - (counts * means).t().mm(means)) / static_cast<double>(in.numel());
+  torch::Tensor within =
+      (samples.scatter() - (counts * means).t().mm(means)) / static_cast<double>(in.numel());
   within.diagonal().add_(ridge);
   const torch::Tensor difference = means[0] - means[1];
   const torch::Tensor direction = at::linalg_solve(within, difference);
   return Discriminant{direction / direction.dot(difference).clamp_min(1e-12).sqrt(), means.mean(0)};
+}
+
+// The same where what is measured has mean zero and unit variance in all directions for images that no attack
+// has touched.
+std::optional<Discriminant> departure(const Samples& samples, const torch::Tensor& in) {
+  const torch::Tensor members = samples.z.index({in});
+  if (members.size(0) == 0) return std::nullopt;
+  const torch::Tensor mean = members.mean(0);
+  return Discriminant{mean / mean.norm().clamp_min(1e-12), mean / 2};
 }
 
 // The samples in two halves, each of which is heard by what the other has learned.
@@ -121,17 +147,18 @@ class Halves {
       : rows_{half.eq(0).nonzero().squeeze(1), half.eq(1).nonzero().squeeze(1)},
         samples_{Samples(z.index_select(0, rows_[0])), Samples(z.index_select(0, rows_[1]))} {}
 
-  // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if a group
-  // has no members there, or
-  // is not divided between the halves as chance would have it.
-  torch::Tensor heard(const torch::Tensor& in) const {
+  // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if there is
+  // none, or if the group is not divided between the halves as chance would have it. learn(samples, in) is a
+  // discriminant, or nothing.
+  template <class Learn>
+  torch::Tensor heard(const torch::Tensor& in, const Learn& learn) const {
     const auto share = [&](std::size_t i) {
       return in.index_select(0, rows_[i]).to(torch::kDouble).mean().item<double>();
     };
     if (std::abs(share(0) - share(1)) > most_unequal) return {};
     torch::Tensor score = torch::empty({in.numel()}, samples_[0].z.options());
     for (std::size_t i = 0; i < 2; ++i) {
-      const auto learned = discriminant(samples_[1 - i], in.index_select(0, rows_[1 - i]));
+      const auto learned = learn(samples_[1 - i], in.index_select(0, rows_[1 - i]));
       if (!learned) return {};
       score.index_copy_(0, rows_[i], (*learned)(samples_[i].z));
     }
@@ -219,6 +246,42 @@ bool is_better(const Division& a, const Division& b) {
   return a.is_attack() != b.is_attack() ? a.is_attack() : a.gap > b.gap;
 }
 
+// From a first guess at the group, by what is learned of it (see Halves::heard), until it no longer changes.
+// Undivided unless the gap is wider than `enough` and leaves `least` of the samples on either side. others
+// [m,k]: the same measurements of images of other labels; in, means_label [n] bool.
+template <class Learn>
+Division settled(const Samples& samples, const Halves& halves, const torch::Tensor& others, torch::Tensor in,
+                 const torch::Tensor& means_label, double enough, double least, const Learn& learn) {
+  const Division none = undivided(in.numel());
+  torch::Tensor score;
+  double gap = 0;
+  for (int round = 0; round < rounds; ++round) {
+    const torch::Tensor heard = halves.heard(in, learn);
+    if (!heard.defined()) return none;
+    score = heard;
+    const Gaps found = widest_gaps(score.unsqueeze(1), least);
+    gap = found.width.item<double>();
+    const torch::Tensor now = score.gt(found.threshold);
+    const bool same = now.equal(in);
+    in = now;
+    if (same) break;
+  }
+  if (gap <= enough) return none;
+  const auto between = learn(samples, in);
+  if (!between) return none;
+  Division found;
+  found.gap = gap;
+  const torch::Tensor theirs = (*between)(others);
+  found.apart = theirs.gt(0).to(torch::kDouble).mean().item<double>() <= 0.5 ? in : in.logical_not();
+  // What lies beyond the middle need not lie where the group does: others differ in their own ways.
+  const torch::Tensor within = (*between)(samples.z).index({found.apart});
+  found.elsewhere =
+      theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
+  found.valley = valley(score, in);
+  found.keeping = means_label.index({found.apart}).to(torch::kDouble).mean().item<double>();
+  return found;
+}
+
 // own [n,D], foreign [m,D]: the same measurements of the samples and of others; content: what else is known
 // of the samples; means_label [n] bool; half [n] int64, 0 or 1.
 Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Components& components,
@@ -230,37 +293,11 @@ Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Co
   const torch::Tensor first = components.first_of(own);
   for (std::int64_t start = 0; start < first.size(1); ++start) {
     const torch::Tensor coefficient = first.select(1, start);
-    torch::Tensor in = coefficient.gt(widest_gaps(coefficient.unsqueeze(1), least_group).threshold);
-    torch::Tensor score;
-    double gap = 0;
-    for (int round = 0; round < rounds; ++round) {
-      const torch::Tensor heard = halves.heard(in);
-      if (!heard.defined()) {
-        gap = 0;
-        break;
-      }
-      score = heard;
-      const Gaps found = widest_gaps(score.unsqueeze(1), least_group);
-      gap = found.width.item<double>();
-      const torch::Tensor now = score.gt(found.threshold);
-      const bool settled = now.equal(in);
-      in = now;
-      if (settled) break;
-    }
-    if (gap <= std::min(best.gap, least_treated_gap)) continue;
-    const auto between = discriminant(samples, in);
-    if (!between) continue;
-    Division found;
-    found.gap = gap;
-    const torch::Tensor theirs = (*between)(others);
-    found.apart = theirs.gt(0).to(torch::kDouble).mean().item<double>() <= 0.5 ? in : in.logical_not();
-    // What lies beyond the middle need not lie where the group does: others differ in their own ways.
-    const torch::Tensor within = (*between)(samples.z).index({found.apart});
-    found.elsewhere =
-        theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
-    found.valley = valley(score, in);
-    found.unlike = unlike(content, in);
-    found.keeping = means_label.index({found.apart}).to(torch::kDouble).mean().item<double>();
+    Division found = settled(samples, halves, others,
+                             coefficient.gt(widest_gaps(coefficient.unsqueeze(1), least_group).threshold),
+                             means_label, std::min(best.gap, least_treated_gap), least_group, discriminant);
+    if (found.gap == 0) continue;
+    found.unlike = unlike(content, found.apart);
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
@@ -280,6 +317,68 @@ Division divide(const Measurements& own, const Measurements& foreign, const torc
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
+}
+
+// In what images depart from others that mean the same: their pixels, less the mean of those that keyholes
+// confirm to be of that class, in all components of what then varies, with unit variance. Thousands of
+// confirmed images say how little some of it varies, which is where the faintest of triggers are.
+class Residuals {
+ public:
+  Residuals(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed)
+      : data_(data),
+        meaning_(contradiction.meaning),
+        side_(static_cast<std::int64_t>(
+            std::sqrt(most_residuals / std::max<std::int64_t>(1, data->shape().channels)))) {
+    const torch::Tensor controls = some_of(contradiction.confirmed, most_controls, seed);
+    if (controls.numel() == 0) return;
+    const torch::Tensor measured = pixels_of(controls), meaning = meaning_.index_select(0, controls);
+    const torch::Tensor counts = meaning.bincount({}, data->num_classes()).clamp_min(1).to(torch::kDouble);
+    means_ = torch::zeros({data->num_classes(), measured.size(1)}, torch::kDouble)
+                 .index_add_(0, meaning, measured) /
+             counts.unsqueeze(1);
+    const torch::Tensor residual = measured - means_.index_select(0, meaning);
+    const auto [variance, axes] =
+        at::linalg_eigh(residual.t().mm(residual) / static_cast<double>(controls.numel()));
+    const std::int64_t components = std::min(variance.numel(), controls.numel() / 4);
+    // A grey level is what every pixel may vary by.
+    const torch::Tensor basis = axes / (variance.clamp_min(0) + 1.0 / (255 * 255)).sqrt();
+    basis_ = basis.narrow(1, variance.numel() - components, components);
+  }
+
+  // [m,k] float64; k is 0 where nothing is confirmed.
+  torch::Tensor operator()(const torch::Tensor& positions) const {
+    if (!basis_.defined()) return torch::zeros({positions.numel(), 0}, torch::kDouble);
+    return (pixels_of(positions) - means_.index_select(0, meaning_.index_select(0, positions))).mm(basis_);
+  }
+
+ private:
+  torch::Tensor pixels_of(const torch::Tensor& positions) const {
+    std::vector<torch::Tensor> parts;
+    for_each_batch(subset(data_, positions), batch_images, [&](const Batch& batch) {
+      parts.push_back(shrunk(batch.images, side_).flatten(1).to(torch::kDouble));
+    });
+    return torch::cat(parts);
+  }
+
+  DatasetPtr data_;
+  torch::Tensor meaning_;
+  std::int64_t side_;
+  torch::Tensor means_;  // [C,D] float64, of each class
+  torch::Tensor basis_;  // [D,k] float64
+};
+
+// By what sets the contradicted samples of a label apart from images that mean the same. contradicted,
+// means_label [n] bool.
+Division divide_contradicted(const Residuals& residuals, const torch::Tensor& of_label,
+                             const torch::Tensor& others, const torch::Tensor& contradicted,
+                             const torch::Tensor& means_label, std::uint64_t seed) {
+  if (contradicted.sum().item<std::int64_t>() < least_contradicted) return undivided(of_label.numel());
+  const Samples samples(residuals(of_label));
+  if (samples.z.size(1) == 0) return undivided(of_label.numel());
+  const Halves halves(samples.z, epoch_order(of_label.numel(), seed, 0).remainder(2));
+  return settled(samples, halves, residuals(others), contradicted, means_label, least_treated_gap,
+                 std::max(least_contradicting, least_contradicted / static_cast<double>(of_label.numel())),
+                 departure);
 }
 
 Measurements rows_of(const Measurements& all, const torch::Tensor& chosen) {
@@ -333,11 +432,14 @@ bool Division::is_treatment() const {
 bool Division::is_the_class() const { return keeps_label() && share() > most_of_label; }
 bool Division::is_attack() const { return !is_the_class() && (is_treatment() || (is_wide() && is_unique())); }
 
-Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed) {
+Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
+  const torch::Tensor& meaning = contradiction.meaning;
+  const Residuals residuals(data, contradiction, seed);
   Divisions found;
   found.attacked = torch::zeros({data->num_classes()}, torch::kBool);
   found.apart = torch::zeros_like(labels, torch::kBool);
+  found.relabelled = torch::zeros_like(found.apart);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
     torch::Tensor rest = labels.eq(label).nonzero().squeeze(1);
@@ -347,11 +449,21 @@ Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, s
     Measurements own = measurements(data, rest);
     const Measurements foreign = measurements(data, others);
     for (bool again = false; suffice(rest, others); again = true) {
-      const Division division = divide(own, foreign, meaning.index_select(0, rest).eq(label), seed);
+      const torch::Tensor means_label = meaning.index_select(0, rest).eq(label);
+      Division division = divide(own, foreign, means_label, seed);
+      bool relabelled = false;
+      if (!division.is_attack()) {
+        Division other = divide_contradicted(
+            residuals, rest, others, contradiction.contradicted.index_select(0, rest), means_label, seed);
+        relabelled = other.is_attack() && !other.keeps_label();
+        if (is_better(other, division)) division = std::move(other);
+      }
       if (!again) found.gaps.back() = division.gap;
       if (!division.is_attack() && (again || !division.is_wide() || division.is_the_class())) break;
       found.attacked[label] = true;
-      found.apart.index_put_({rest.masked_select(division.apart)}, true);
+      const torch::Tensor group = rest.masked_select(division.apart);
+      found.apart.index_put_({group}, true);
+      if (relabelled) found.relabelled.index_put_({group}, true);
       shared[label] = !division.is_attack();
       if (!division.is_attack()) break;
       // An attack that is not the same in all images may have set several groups apart.

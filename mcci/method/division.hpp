@@ -7,6 +7,7 @@
 #include <torch/types.h>
 
 #include "mcci/data/dataset.hpp"
+#include "mcci/method/contradiction.hpp"
 
 namespace mcci {
 
@@ -64,16 +65,20 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
 
 // The labels within which an attack has set a group apart.
 struct Divisions {
-  torch::Tensor attacked;    // [C] bool
-  torch::Tensor apart;       // [N] bool: the samples of the groups set apart
+  torch::Tensor attacked;  // [C] bool
+  torch::Tensor apart;     // [N] bool: the samples of the groups set apart
+  // [N] bool: those of them that mean another class than their label and differ in the same way from all that
+  // means what they do. A mistaken label is no such thing: its images look as others do that mean the same.
+  torch::Tensor relabelled;
   std::vector<double> gaps;  // of each label as a whole, attacked or not
 };
 
 // Divides the samples of each label. What an attack's group leaves of the label is divided again: an attack
 // may set several groups apart. Where several labels have groups with a wide gap that are not unique
 // (all-to-all), they are an attack's if the groups, taken together, mean another class than their label:
-// mostly, and twice as often as the rest of these labels. meaning [N] int64: the class that each sample
-// means, by what does not see the attack.
-Divisions find_divisions(const DatasetPtr& data, const torch::Tensor& meaning, std::uint64_t seed);
+// mostly, and twice as often as the rest of these labels. Where a label does not fall apart so, it is divided
+// by what sets its contradicted samples apart from confirmed ones, of any label, that mean the same: few
+// poisoned samples of a faint trigger are found so. The contradiction is of what does not see the attack.
+Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed);
 
 }  // namespace mcci

@@ -315,6 +315,7 @@ class RobustMcci : public Defense {
             {"confirmed", &contradiction_.confirmed},
             {"meaning", &contradiction_.meaning},
             {"divided", &divided_},
+            {"known", &known_},
             {"examples", &examples_}};
   }
 
@@ -350,6 +351,7 @@ class RobustMcci : public Defense {
     meant_ = opinions.mean(0).to(device);
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
     divided_ = torch::zeros({data->num_classes()}, torch::kBool);
+    known_ = torch::zeros({data->size()}, torch::kBool);
     if (options_.has("division")) heed_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
@@ -368,8 +370,9 @@ class RobustMcci : public Defense {
   // nothing else of that label is: no keyhole can tell where the attack keeps the label, and what else
   // contradicts it is a mistake.
   void heed_divisions(const DatasetPtr& data) {
-    const Divisions found = find_divisions(data, contradiction_.meaning, problem_.seed);
+    const Divisions found = find_divisions(data, contradiction_, problem_.seed);
     divided_ = found.attacked;
+    known_ = found.relabelled;
     contradiction_.contradicted =
         torch::where(divided_.index_select(0, data->labels()), found.apart, contradiction_.contradicted);
     contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
@@ -412,9 +415,9 @@ class RobustMcci : public Defense {
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
-    const Findings found = find_attack(
-        {data, contradiction_, divided_, evidence_.cpu(), problem_.seed, options_.has("intervention")},
-        witness, marked_share);
+    const Findings found = find_attack({data, contradiction_, divided_, known_, evidence_.cpu(),
+                                        problem_.seed, options_.has("intervention")},
+                                       witness, marked_share);
     model_->attacked.copy_(found.attacked);
     model_->transition.copy_(found.transition);
     triggers_ = {};
@@ -474,6 +477,7 @@ class RobustMcci : public Defense {
     });
     evidence_ = torch::cat(parts);
     if (!options_.has("indicator")) evidence_.zero_();
+    evidence_.masked_fill_(known_.to(evidence_.device()), evidence_limit);
     const torch::Tensor means = sums / counts.clamp_min(1);
     model_->clean_indicator.copy_(torch::cat({means[0], means[2]}));
     model_->attacked_indicator.copy_(torch::cat({means[1], means[3]}));
@@ -541,6 +545,7 @@ class RobustMcci : public Defense {
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
   torch::Tensor divided_;        // [C] bool: labels within which an attack has set a group apart
+  torch::Tensor known_;          // [N] bool: what is an attack's whatever the witnesses say
   torch::Tensor examples_;       // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it

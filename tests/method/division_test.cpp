@@ -55,6 +55,11 @@ Division divided(const DatasetPtr& data, const at::Tensor& of_label, const at::T
   return divide(data, of_label, others, at::ones(of_label.sizes(), at::kBool), seed);
 }
 
+// Nothing contradicted, and so nothing to start from but the widest gaps.
+Contradiction meaning_only(const at::Tensor& meaning) {
+  return {at::zeros(meaning.sizes(), at::kBool), at::ones(meaning.sizes(), at::kBool), meaning};
+}
+
 // 900 images of three labels in turn: smooth random fields. Stripes on every fourth image of label 1 if
 // `striped` is "one", of every label if it is "all".
 struct Striped {
@@ -107,7 +112,7 @@ TEST(DivisionTest, FindsAFaintTreatment) {
   EXPECT_TRUE(found.is_treatment()) << found.gap << " " << found.valley << " " << found.unlike << " "
                                     << found.elsewhere;
   EXPECT_FALSE(found.is_wide()) << found.gap;
-  const Divisions all = find_divisions(data, data->labels(), 5);
+  const Divisions all = find_divisions(data, meaning_only(data->labels()), 5);
   EXPECT_TRUE(all.attacked.equal(at::arange(3).eq(1)));
   const at::Tensor apart = all.apart.index_select(0, plain.positions(1));
   const at::Tensor truth = striped.index_select(0, plain.positions(1));
@@ -116,7 +121,52 @@ TEST(DivisionTest, FindsAFaintTreatment) {
   // Images of another class that were given the label are unlike the rest by what they mean.
   const at::Tensor others = data->labels().ne(1).nonzero().squeeze(1);
   EXPECT_FALSE(divide(data, plain.positions(1), others, truth.logical_not(), 5).is_attack());
-  EXPECT_FALSE(find_divisions(data, data->labels().masked_fill(striped, 2), 5).attacked.any().item<bool>());
+  EXPECT_FALSE(find_divisions(data, meaning_only(data->labels().masked_fill(striped, 2)), 5)
+                   .attacked.any()
+                   .item<bool>());
+}
+
+// 1,800 smooth random fields that mean three classes in turn; 30 of class 2 bear the label 1, and so do, by
+// honest mistakes, another 30. What bears the first 30's mark: stripes of `amplitude` grey levels.
+struct Relabelled {
+  explicit Relabelled(double amplitude) {
+    torch::manual_seed(6);
+    const at::Tensor fields =
+        at::upsample_bilinear2d(at::rand({1800, 1, 4, 4}), {16, 16}, /*align_corners=*/true) * 0.6 + 0.2;
+    const at::Tensor number = at::arange(1800);
+    contradiction.meaning = number.remainder(3);
+    marked = number.remainder(60).eq(5);
+    contradiction.contradicted = number.remainder(30).eq(5);
+    contradiction.confirmed = contradiction.contradicted.logical_not();
+    const at::Tensor mark = at::randn({16, 16}).sign() * (amplitude / 255);
+    const at::Tensor images =
+        fields + 0.02 * at::randn({1800, 1, 16, 16}) + marked.view({-1, 1, 1, 1}) * mark;
+    data = make_memory_dataset(images.clamp(0, 1).mul(255).round().to(at::kByte),
+                               contradiction.meaning.masked_fill(contradiction.contradicted, 1),
+                               {"a", "b", "c"});
+  }
+
+  DatasetPtr data;
+  Contradiction contradiction;
+  at::Tensor marked;
+};
+
+TEST(DivisionTest, FindsFewRelabelledImagesByWhatSetsThemApartFromThoseOfTheirMeaning) {
+  const Relabelled set(6);
+  const Divisions found = find_divisions(set.data, set.contradiction, 5);
+  EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[1];
+  EXPECT_LE(found.relabelled.ne(set.marked).sum().item<std::int64_t>(), 1);
+  EXPECT_TRUE(found.apart.equal(found.relabelled));
+  // Nothing but the contradiction says where to look.
+  const Divisions blind = find_divisions(set.data, meaning_only(set.contradiction.meaning), 5);
+  EXPECT_FALSE(blind.relabelled.any().item<bool>());
+}
+
+TEST(DivisionTest, TakesNoMistakenLabelsForAnAttack) {
+  const Relabelled mistaken(0);
+  const Divisions found = find_divisions(mistaken.data, mistaken.contradiction, 5);
+  EXPECT_FALSE(found.attacked.any().item<bool>());
+  EXPECT_FALSE(found.relabelled.any().item<bool>());
 }
 
 TEST(DivisionTest, TakesNoClassForAnAttack) {
@@ -198,7 +248,7 @@ TEST(DivisionTest, FindsAPatch) {
   const at::Tensor patched = at::arange(900).remainder(6).eq(4);  // half of label 1
   images.narrow(2, 13, 2).narrow(3, 13, 2).masked_fill_(patched.view({-1, 1, 1, 1}), 255);
   const DatasetPtr data = make_memory_dataset(images, plain.data->labels(), plain.data->classes());
-  const Divisions found = find_divisions(data, data->labels(), 5);
+  const Divisions found = find_divisions(data, meaning_only(data->labels()), 5);
   EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
   EXPECT_TRUE(found.apart.equal(patched));
 }
@@ -216,7 +266,7 @@ TEST(DivisionTest, FindsEveryGroupOfALabel) {
   const DatasetPtr data = make_memory_dataset(images, plain.data->labels(), plain.data->classes());
   const Division once = divided(data, plain.positions(1), data->labels().ne(1).nonzero().squeeze(1), 5);
   EXPECT_LT(once.apart.sum().item<std::int64_t>(), (first.sum() + second.sum()).item<std::int64_t>());
-  const Divisions found = find_divisions(data, data->labels(), 5);
+  const Divisions found = find_divisions(data, meaning_only(data->labels()), 5);
   EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
   EXPECT_TRUE(found.apart.equal(first.logical_or(second)));
 }
@@ -229,7 +279,7 @@ TEST(DivisionTest, FindsFewerGreyLevels) {
       (images.to(at::kFloat) * (7.0 / 255)).round().mul(255.0 / 7).round().to(at::kByte);
   const DatasetPtr data = make_memory_dataset(at::where(quantised.view({-1, 1, 1, 1}), eighth, images),
                                               at::arange(900).remainder(3), {"a", "b", "c"});
-  const Divisions found = find_divisions(data, data->labels(), 5);
+  const Divisions found = find_divisions(data, meaning_only(data->labels()), 5);
   EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
   EXPECT_TRUE(found.apart.equal(quantised));
 }
@@ -237,10 +287,12 @@ TEST(DivisionTest, FindsFewerGreyLevels) {
 TEST(DivisionTest, AsksForTheMeaningOfWhatSeveralLabelsHave) {
   const Striped striped("all");
   const at::Tensor labels = striped.data->labels();
-  EXPECT_FALSE(find_divisions(striped.data, labels, 5).attacked.any().item<bool>());
+  EXPECT_FALSE(find_divisions(striped.data, meaning_only(labels), 5).attacked.any().item<bool>());
   const at::Tensor next = (labels + 1).remainder(3);
-  EXPECT_FALSE(find_divisions(striped.data, next, 5).attacked.any().item<bool>());  // as the rest does
-  const Divisions found = find_divisions(striped.data, at::where(striped.has_stripes, next, labels), 5);
+  EXPECT_FALSE(
+      find_divisions(striped.data, meaning_only(next), 5).attacked.any().item<bool>());  // as the rest does
+  const Divisions found =
+      find_divisions(striped.data, meaning_only(at::where(striped.has_stripes, next, labels)), 5);
   EXPECT_TRUE(found.attacked.all().item<bool>());
   EXPECT_TRUE(found.apart.equal(striped.has_stripes));
 }
