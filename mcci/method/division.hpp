@@ -31,6 +31,8 @@ struct Division {
   double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
   double keeping = 1;                                       // share of that group that means its label
+  bool contradicting =
+      false;  // looked for by what sets contradicted samples apart from images of their meaning
 
   double share() const;  // of the samples, that group's
 
@@ -49,7 +51,10 @@ struct Division {
   bool is_treatment() const;
   // What keeps its label and is most of it: the images without covers, where others bear them.
   bool is_the_class() const;
-  // A treatment, or wide and unique; not the class itself.
+  // Found by contradiction, with hardly anything in the gap, and unique; it mostly means another class.
+  bool is_relabelled() const;
+  // A treatment, or wide and unique, and not the class itself; of what contradiction has found, what is
+  // relabelled.
   bool is_attack() const;
 };
 
