@@ -116,7 +116,9 @@ struct Discriminant {
   torch::Tensor direction, middle;  // [k] float64
 
   // How far on the group's side: z [n,k] -> [n].
-  torch::Tensor operator()(const torch::Tensor& z) const { return (z - middle).matmul(direction); }
+  torch::Tensor operator()(const torch::Tensor& z) const {
+    return z.matmul(direction) - middle.dot(direction);
+  }
 };
 
 // in [n] bool; undefined if one of the groups has no members.
