@@ -30,9 +30,10 @@ struct Division {
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
   double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
-  double keeping = 1;                                       // share of that group that means its label
-  bool contradicting =
-      false;  // looked for by what sets contradicted samples apart from images of their meaning
+  // Share of that group that means its label.
+  double keeping = 1;
+  // Looked for by what sets contradicted samples apart from images of their meaning.
+  bool contradicting = false;
 
   double share() const;  // of the samples, that group's
 
