@@ -377,7 +377,6 @@ class Residuals {
 Division divide_contradicted(const Residuals& residuals, const torch::Tensor& of_label,
                              const torch::Tensor& others, const torch::Tensor& contradicted,
                              const torch::Tensor& means_label, std::uint64_t seed) {
-  if (contradicted.sum().item<std::int64_t>() < least_contradicted) return undivided(of_label.numel());
   const Samples samples(residuals(of_label));
   if (samples.z.size(1) == 0) return undivided(of_label.numel());
   const Halves halves(samples.z, epoch_order(of_label.numel(), seed, 0).remainder(2));
@@ -453,7 +452,7 @@ bool Division::is_attack() const {
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
   const torch::Tensor& meaning = contradiction.meaning;
-  const Residuals residuals(data, contradiction, seed);
+  std::optional<Residuals> residuals;  // once a label needs them
   Divisions found;
   found.attacked = torch::zeros({data->num_classes()}, torch::kBool);
   found.apart = torch::zeros_like(labels, torch::kBool);
@@ -469,15 +468,16 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
     for (bool again = false; suffice(rest, others); again = true) {
       const torch::Tensor means_label = meaning.index_select(0, rest).eq(label);
       Division division = divide(own, foreign, means_label, seed);
-      if (!division.is_attack()) {
-        Division other = divide_contradicted(
-            residuals, rest, others, contradiction.contradicted.index_select(0, rest), means_label, seed);
+      const torch::Tensor contradicted = contradiction.contradicted.index_select(0, rest);
+      if (!division.is_attack() && contradicted.sum().item<std::int64_t>() >= least_contradicted) {
+        if (!residuals) residuals.emplace(data, contradiction, seed);
+        Division other = divide_contradicted(*residuals, rest, others, contradicted, means_label, seed);
         if (is_better(other, division)) division = std::move(other);
       }
       if (!again) found.gaps.back() = division.gap;
-      if (!division.is_attack() &&
-          (again || !division.is_wide() || division.is_the_class() || division.contradicting))
-        break;
+      const bool may_be_shared =
+          !again && division.is_wide() && !division.is_the_class() && !division.contradicting;
+      if (!division.is_attack() && !may_be_shared) break;
       found.attacked[label] = true;
       const torch::Tensor group = rest.masked_select(division.apart);
       found.apart.index_put_({group}, true);

@@ -127,7 +127,8 @@ TEST(DivisionTest, FindsAFaintTreatment) {
 }
 
 // 1,800 smooth random fields that mean three classes in turn; 30 of class 2 bear the label 1, and so do, by
-// honest mistakes, another 30. What bears the first 30's mark: stripes of `amplitude` grey levels.
+// honest mistakes, another 30. The first 30 bear a mark: every pixel is up or down by `amplitude` grey
+// levels.
 struct Relabelled {
   explicit Relabelled(double amplitude) {
     torch::manual_seed(6);
