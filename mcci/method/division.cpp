@@ -12,6 +12,7 @@
 #include "mcci/core/error.hpp"
 #include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
+#include "mcci/method/relabelling.hpp"
 #include "mcci/signal/dct.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -19,11 +20,7 @@ namespace mcci {
 namespace {
 
 constexpr std::int64_t batch_images = 500;
-constexpr std::int64_t most_side = 64;         // pixels
-constexpr std::int64_t most_residuals = 3072;  // pixels, all channels together
-constexpr std::int64_t most_controls = 12000;
-constexpr double least_contradicting = 0.01;  // of the samples, and this many:
-constexpr std::int64_t least_contradicted = 20;
+constexpr std::int64_t most_side = 64;            // pixels
 constexpr std::int64_t most_measured = 2000;      // samples whose coefficients are looked through for gaps
 constexpr std::int64_t most_coefficients = 1024;  // that a discriminant may use, those with the widest gaps
 constexpr std::int64_t most_components = 100;     // principal components of these
@@ -44,9 +41,6 @@ constexpr double most_elsewhere = 0.01;
 // by 0.4 at most, and others lie there 0.6 times as often at most; a tenth of a class is unlike it by up
 // to 3.5. Clean classes have valleys of 0.27 and more; two classes under one label are unlike by 2.0 and
 // more.
-// The gap and the valley are those asked of what is relabelled too. Observed, 10,000 images, development
-// seeds 101 to 103: Adaptive-Blend at 1 and 0.3 % 3.2 to 6.2 and 0.11 at most; outliers of clean labels, and
-// of labels with mistakes, up to 4.1, where nothing is of 3 and below 0.49.
 constexpr double least_treated_gap = 3;
 constexpr double most_valley = 0.2;
 constexpr double most_unlike = 1;
@@ -77,19 +71,13 @@ torch::Tensor levels_of(const torch::Tensor& images) {
   return (counted / static_cast<double>(level.size(2))).sqrt();
 }
 
-// images [B,C,H,W], pooled to `side` pixels a side where they have more.
-torch::Tensor shrunk(const torch::Tensor& images, std::int64_t side) {
-  const std::int64_t height = std::min(side, images.size(2)), width = std::min(side, images.size(3));
-  if (height == images.size(2) && width == images.size(3)) return images;
-  return at::adaptive_avg_pool2d(images, {height, width});
-}
-
 Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions) {
   std::array<std::vector<torch::Tensor>, views> parts;
   for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
     torch::Tensor images = batch.images;
     parts[levels].push_back(levels_of(images));
-    images = shrunk(images, most_side);
+    images = at::adaptive_avg_pool2d(
+        images, {std::min(most_side, images.size(2)), std::min(most_side, images.size(3))});
     parts[spectra].push_back(dct2(images).flatten(1));
     parts[pixels].push_back(images.flatten(1));
   });
@@ -135,15 +123,6 @@ std::optional<Discriminant> discriminant(const Samples& samples, const torch::Te
   return Discriminant{direction / direction.dot(difference).clamp_min(1e-12).sqrt(), means.mean(0)};
 }
 
-// The same where what is measured has mean zero and unit variance in all directions for images that no attack
-// has touched.
-std::optional<Discriminant> departure(const Samples& samples, const torch::Tensor& in) {
-  const torch::Tensor members = samples.z.index({in});
-  if (members.size(0) == 0) return std::nullopt;
-  const torch::Tensor mean = members.mean(0);
-  return Discriminant{mean / mean.norm().clamp_min(1e-12), mean / 2};
-}
-
 // The samples in two halves, each of which is heard by what the other has learned.
 class Halves {
  public:
@@ -153,17 +132,15 @@ class Halves {
         samples_{Samples(z.index_select(0, rows_[0])), Samples(z.index_select(0, rows_[1]))} {}
 
   // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if there is
-  // none, or if the group is not divided between the halves as chance would have it. learn(samples, in) is a
-  // discriminant, or nothing.
-  template <class Learn>
-  torch::Tensor heard(const torch::Tensor& in, const Learn& learn) const {
+  // none, or if the group is not divided between the halves as chance would have it.
+  torch::Tensor heard(const torch::Tensor& in) const {
     const auto share = [&](std::size_t i) {
       return in.index_select(0, rows_[i]).to(torch::kDouble).mean().item<double>();
     };
     if (std::abs(share(0) - share(1)) > most_unequal) return {};
     torch::Tensor score = torch::empty({in.numel()}, samples_[0].z.options());
     for (std::size_t i = 0; i < 2; ++i) {
-      const auto learned = learn(samples_[1 - i], in.index_select(0, rows_[1 - i]));
+      const auto learned = discriminant(samples_[1 - i], in.index_select(0, rows_[1 - i]));
       if (!learned) return {};
       score.index_copy_(0, rows_[i], (*learned)(samples_[i].z));
     }
@@ -252,19 +229,18 @@ bool is_better(const Division& a, const Division& b) {
 }
 
 // From a first guess at the group, by what is learned of it (see Halves::heard), until it no longer changes.
-// Undivided unless the gap is wider than `enough` and leaves `least` of the samples on either side. others
-// [m,k]: the same measurements of images of other labels; in, means_label [n] bool.
-template <class Learn>
+// Undivided unless the gap is wider than `enough`. others [m,k]: the same measurements of images of other
+// labels; in, means_label [n] bool.
 Division settled(const Samples& samples, const Halves& halves, const torch::Tensor& others, torch::Tensor in,
-                 const torch::Tensor& means_label, double enough, double least, const Learn& learn) {
+                 const torch::Tensor& means_label, double enough) {
   const Division none = undivided(in.numel());
   torch::Tensor score;
   double gap = 0;
   for (int round = 0; round < rounds; ++round) {
-    const torch::Tensor heard = halves.heard(in, learn);
+    const torch::Tensor heard = halves.heard(in);
     if (!heard.defined()) return none;
     score = heard;
-    const Gaps found = widest_gaps(score.unsqueeze(1), least);
+    const Gaps found = widest_gaps(score.unsqueeze(1), least_group);
     gap = found.width.item<double>();
     const torch::Tensor now = score.gt(found.threshold);
     const bool same = now.equal(in);
@@ -272,7 +248,7 @@ Division settled(const Samples& samples, const Halves& halves, const torch::Tens
     if (same) break;
   }
   if (gap <= enough) return none;
-  const auto between = learn(samples, in);
+  const auto between = discriminant(samples, in);
   if (!between) return none;
   Division found;
   found.gap = gap;
@@ -300,7 +276,7 @@ Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Co
     const torch::Tensor coefficient = first.select(1, start);
     Division found = settled(samples, halves, others,
                              coefficient.gt(widest_gaps(coefficient.unsqueeze(1), least_group).threshold),
-                             means_label, std::min(best.gap, least_treated_gap), least_group, discriminant);
+                             means_label, std::min(best.gap, least_treated_gap));
     if (found.gap == 0) continue;
     found.unlike = unlike(content, found.apart);
     if (is_better(found, best)) best = std::move(found);
@@ -319,74 +295,6 @@ Division divide(const Measurements& own, const Measurements& foreign, const torc
   for (std::size_t view = 0; view < views; ++view) {
     const Components components = view == pixels ? of_pixels : Components(own[view], order);
     Division found = divide(own[view], foreign[view], components, content, means_label, half);
-    if (is_better(found, best)) best = std::move(found);
-  }
-  return best;
-}
-
-// In what images depart from others that mean the same: their pixels, less the mean of those that keyholes
-// confirm to be of that class, in all components of what then varies, with unit variance. Thousands of
-// confirmed images say how little some of it varies, which is where the faintest of triggers are.
-class Residuals {
- public:
-  Residuals(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed)
-      : data_(data),
-        meaning_(contradiction.meaning),
-        side_(static_cast<std::int64_t>(
-            std::sqrt(most_residuals / std::max<std::int64_t>(1, data->shape().channels)))) {
-    const torch::Tensor controls = some_of(contradiction.confirmed, most_controls, seed);
-    if (controls.numel() == 0) return;
-    const torch::Tensor measured = pixels_of(controls), meaning = meaning_.index_select(0, controls);
-    const torch::Tensor counts = meaning.bincount({}, data->num_classes()).clamp_min(1).to(torch::kDouble);
-    means_ = torch::zeros({data->num_classes(), measured.size(1)}, torch::kDouble)
-                 .index_add_(0, meaning, measured) /
-             counts.unsqueeze(1);
-    const torch::Tensor residual = measured - means_.index_select(0, meaning);
-    const auto [variance, axes] =
-        at::linalg_eigh(residual.t().mm(residual) / static_cast<double>(controls.numel()));
-    const std::int64_t components = std::min(variance.numel(), controls.numel() / 4);
-    // A grey level is what every pixel may vary by.
-    const torch::Tensor basis = axes / (variance.clamp_min(0) + 1.0 / (255 * 255)).sqrt();
-    basis_ = basis.narrow(1, variance.numel() - components, components);
-  }
-
-  // [m,k] float64; k is 0 where nothing is confirmed.
-  torch::Tensor operator()(const torch::Tensor& positions) const {
-    if (!basis_.defined()) return torch::zeros({positions.numel(), 0}, torch::kDouble);
-    return (pixels_of(positions) - means_.index_select(0, meaning_.index_select(0, positions))).mm(basis_);
-  }
-
- private:
-  torch::Tensor pixels_of(const torch::Tensor& positions) const {
-    std::vector<torch::Tensor> parts;
-    for_each_batch(subset(data_, positions), batch_images, [&](const Batch& batch) {
-      parts.push_back(shrunk(batch.images, side_).flatten(1).to(torch::kDouble));
-    });
-    return torch::cat(parts);
-  }
-
-  DatasetPtr data_;
-  torch::Tensor meaning_;
-  std::int64_t side_;
-  torch::Tensor means_;  // [C,D] float64, of each class
-  torch::Tensor basis_;  // [D,k] float64
-};
-
-// By what sets the contradicted samples of a label apart from images that mean the same. contradicted,
-// means_label [n] bool.
-Division divide_contradicted(const Residuals& residuals, const torch::Tensor& of_label,
-                             const torch::Tensor& others, const torch::Tensor& contradicted,
-                             const torch::Tensor& means_label, std::uint64_t seed) {
-  const Samples samples(residuals(of_label));
-  if (samples.z.size(1) == 0) return undivided(of_label.numel());
-  const Halves halves(samples.z, epoch_order(of_label.numel(), seed, 0).remainder(2));
-  const torch::Tensor theirs = residuals(others);
-  Division best = undivided(of_label.numel());
-  // Where a smaller group is looked for, outliers may come before a larger one.
-  for (const double least : {least_group, least_contradicted / static_cast<double>(of_label.numel())}) {
-    Division found = settled(samples, halves, theirs, contradicted, means_label, least_treated_gap,
-                             std::max(least, least_contradicting), departure);
-    found.contradicting = true;
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
@@ -441,22 +349,17 @@ bool Division::is_treatment() const {
          elsewhere <= times_elsewhere * share() && keeps_label();
 }
 bool Division::is_the_class() const { return keeps_label() && share() > most_of_label; }
-bool Division::is_relabelled() const {
-  return contradicting && gap >= least_treated_gap && valley <= most_valley && is_unique() && !keeps_label();
-}
-bool Division::is_attack() const {
-  if (contradicting) return is_relabelled();
-  return !is_the_class() && (is_treatment() || (is_wide() && is_unique()));
-}
+bool Division::is_attack() const { return !is_the_class() && (is_treatment() || (is_wide() && is_unique())); }
 
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
   const torch::Tensor& meaning = contradiction.meaning;
-  std::optional<Residuals> residuals;  // once a label needs them
+  std::optional<Relabellings> relabellings;  // once a label needs them
   Divisions found;
   found.attacked = torch::zeros({data->num_classes()}, torch::kBool);
   found.apart = torch::zeros_like(labels, torch::kBool);
   found.relabelled = torch::zeros_like(found.apart);
+  found.cleared = torch::zeros_like(found.apart);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
     torch::Tensor rest = labels.eq(label).nonzero().squeeze(1);
@@ -467,25 +370,27 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
     const Measurements foreign = measurements(data, others);
     for (bool again = false; suffice(rest, others); again = true) {
       const torch::Tensor means_label = meaning.index_select(0, rest).eq(label);
-      Division division = divide(own, foreign, means_label, seed);
-      const torch::Tensor contradicted = contradiction.contradicted.index_select(0, rest);
-      if (!division.is_attack() && contradicted.sum().item<std::int64_t>() >= least_contradicted) {
-        if (!residuals) residuals.emplace(data, contradiction, seed);
-        Division other = divide_contradicted(*residuals, rest, others, contradicted, means_label, seed);
-        if (is_better(other, division)) division = std::move(other);
+      const Division division = divide(own, foreign, means_label, seed);
+      Relabelling relabelling;
+      if (!division.is_attack()) {
+        if (!relabellings) relabellings.emplace(data, contradiction, seed);
+        relabelling = relabellings->within(rest, label);
       }
-      if (!again) found.gaps.back() = division.gap;
-      const bool may_be_shared =
-          !again && division.is_wide() && !division.is_the_class() && !division.contradicting;
-      if (!division.is_attack() && !may_be_shared) break;
+      const bool relabelled = relabelling.is_attack(), attack = division.is_attack() || relabelled;
+      const bool may_be_shared = !again && division.is_wide() && !division.is_the_class();
+      if (!again) found.gaps.back() = relabelled ? relabelling.gap : division.gap;
+      if (!attack && !may_be_shared) break;
+      const torch::Tensor& apart = relabelled ? relabelling.apart : division.apart;
       found.attacked[label] = true;
-      const torch::Tensor group = rest.masked_select(division.apart);
-      found.apart.index_put_({group}, true);
-      if (division.is_relabelled()) found.relabelled.index_put_({group}, true);
-      shared[label] = !division.is_attack();
-      if (!division.is_attack()) break;
+      found.apart.index_put_({rest.masked_select(apart)}, true);
+      shared[label] = !attack;
+      if (!attack) break;
+      if (relabelled) found.relabelled.index_put_({rest.masked_select(apart)}, true);
+      const torch::Tensor alike = relabelled ? relabelling.alike : torch::zeros_like(apart);
+      found.cleared.index_put_({rest},
+                               again ? alike.logical_and(found.cleared.index_select(0, rest)) : alike);
       // An attack that is not the same in all images may have set several groups apart.
-      const torch::Tensor left = division.apart.logical_not().nonzero().squeeze(1);
+      const torch::Tensor left = apart.logical_not().nonzero().squeeze(1);
       rest = rest.index_select(0, left);
       own = rows_of(own, left);
     }

@@ -32,8 +32,6 @@ struct Division {
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
   // Share of that group that means its label.
   double keeping = 1;
-  // Looked for by what sets contradicted samples apart from images of their meaning.
-  bool contradicting = false;
 
   double share() const;  // of the samples, that group's
 
@@ -52,10 +50,7 @@ struct Division {
   bool is_treatment() const;
   // What keeps its label and is most of it: the images without covers, where others bear them.
   bool is_the_class() const;
-  // Found by contradiction, with hardly anything in the gap, and unique; it mostly means another class.
-  bool is_relabelled() const;
-  // A treatment, or wide and unique, and not the class itself; of what contradiction has found, what is
-  // relabelled.
+  // A treatment, or wide and unique, and not the class itself.
   bool is_attack() const;
 };
 
@@ -71,20 +66,20 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
 
 // The labels within which an attack has set a group apart.
 struct Divisions {
-  torch::Tensor attacked;  // [C] bool
-  torch::Tensor apart;     // [N] bool: the samples of the groups set apart
-  // [N] bool: those of them that mean another class than their label and differ in the same way from all that
-  // means what they do. A mistaken label is no such thing: its images look as others do that mean the same.
-  torch::Tensor relabelled;
+  torch::Tensor attacked;    // [C] bool
+  torch::Tensor apart;       // [N] bool: the samples of the groups set apart
+  torch::Tensor relabelled;  // [N] bool: those of them that a Relabelling has set apart
+  // [N] bool: of labels all of whose groups are such, what is like the rest in all that these differ by.
+  torch::Tensor cleared;
   std::vector<double> gaps;  // of each label as a whole, attacked or not
 };
 
 // Divides the samples of each label. What an attack's group leaves of the label is divided again: an attack
 // may set several groups apart. Where several labels have groups with a wide gap that are not unique
 // (all-to-all), they are an attack's if the groups, taken together, mean another class than their label:
-// mostly, and twice as often as the rest of these labels. Where a label does not fall apart so, it is divided
-// by what sets its contradicted samples apart from confirmed ones, of any label, that mean the same: few
-// poisoned samples of a faint trigger are found so. The contradiction is of what does not see the attack.
+// mostly, and twice as often as the rest of these labels. Where a label does not fall apart so, its
+// contradicted samples are held against what means the same (Relabellings). The contradiction is of what does
+// not see the attack.
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed);
 
 }  // namespace mcci

@@ -316,6 +316,7 @@ class RobustMcci : public Defense {
             {"meaning", &contradiction_.meaning},
             {"divided", &divided_},
             {"known", &known_},
+            {"cleared", &cleared_},
             {"examples", &examples_}};
   }
 
@@ -352,6 +353,7 @@ class RobustMcci : public Defense {
     witness_ = witness_of(data->size(), derive_seed(problem_.seed, "witnesses")).to(device);
     divided_ = torch::zeros({data->num_classes()}, torch::kBool);
     known_ = torch::zeros({data->size()}, torch::kBool);
+    cleared_ = torch::zeros_like(known_);
     if (options_.has("division")) heed_divisions(data);
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
@@ -373,6 +375,7 @@ class RobustMcci : public Defense {
     const Divisions found = find_divisions(data, contradiction_, problem_.seed);
     divided_ = found.attacked;
     known_ = found.relabelled;
+    cleared_ = found.cleared;
     contradiction_.contradicted =
         torch::where(divided_.index_select(0, data->labels()), found.apart, contradiction_.contradicted);
     contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
@@ -477,6 +480,7 @@ class RobustMcci : public Defense {
     });
     evidence_ = torch::cat(parts);
     if (!options_.has("indicator")) evidence_.zero_();
+    evidence_.masked_fill_(cleared_.to(evidence_.device()), -evidence_limit);
     evidence_.masked_fill_(known_.to(evidence_.device()), evidence_limit);
     const torch::Tensor means = sums / counts.clamp_min(1);
     model_->clean_indicator.copy_(torch::cat({means[0], means[2]}));
@@ -546,6 +550,7 @@ class RobustMcci : public Defense {
   Contradiction contradiction_;  // where the keyholes contradict its label
   torch::Tensor divided_;        // [C] bool: labels within which an attack has set a group apart
   torch::Tensor known_;          // [N] bool: what is an attack's whatever the witnesses say
+  torch::Tensor cleared_;        // [N] bool: what is not
   torch::Tensor examples_;       // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it

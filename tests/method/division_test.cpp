@@ -126,50 +126,6 @@ TEST(DivisionTest, FindsAFaintTreatment) {
                    .item<bool>());
 }
 
-// 1,800 smooth random fields that mean three classes in turn; 30 of class 2 bear the label 1, and so do, by
-// honest mistakes, another 30. The first 30 bear a mark: every pixel is up or down by `amplitude` grey
-// levels.
-struct Relabelled {
-  explicit Relabelled(double amplitude) {
-    torch::manual_seed(6);
-    const at::Tensor fields =
-        at::upsample_bilinear2d(at::rand({1800, 1, 4, 4}), {16, 16}, /*align_corners=*/true) * 0.6 + 0.2;
-    const at::Tensor number = at::arange(1800);
-    contradiction.meaning = number.remainder(3);
-    marked = number.remainder(60).eq(5);
-    contradiction.contradicted = number.remainder(30).eq(5);
-    contradiction.confirmed = contradiction.contradicted.logical_not();
-    const at::Tensor mark = at::randn({16, 16}).sign() * (amplitude / 255);
-    const at::Tensor images =
-        fields + 0.02 * at::randn({1800, 1, 16, 16}) + marked.view({-1, 1, 1, 1}) * mark;
-    data = make_memory_dataset(images.clamp(0, 1).mul(255).round().to(at::kByte),
-                               contradiction.meaning.masked_fill(contradiction.contradicted, 1),
-                               {"a", "b", "c"});
-  }
-
-  DatasetPtr data;
-  Contradiction contradiction;
-  at::Tensor marked;
-};
-
-TEST(DivisionTest, FindsFewRelabelledImagesByWhatSetsThemApartFromThoseOfTheirMeaning) {
-  const Relabelled set(6);
-  const Divisions found = find_divisions(set.data, set.contradiction, 5);
-  EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[1];
-  EXPECT_LE(found.relabelled.ne(set.marked).sum().item<std::int64_t>(), 1);
-  EXPECT_TRUE(found.apart.equal(found.relabelled));
-  // Nothing but the contradiction says where to look.
-  const Divisions blind = find_divisions(set.data, meaning_only(set.contradiction.meaning), 5);
-  EXPECT_FALSE(blind.relabelled.any().item<bool>());
-}
-
-TEST(DivisionTest, TakesNoMistakenLabelsForAnAttack) {
-  const Relabelled mistaken(0);
-  const Divisions found = find_divisions(mistaken.data, mistaken.contradiction, 5);
-  EXPECT_FALSE(found.attacked.any().item<bool>());
-  EXPECT_FALSE(found.relabelled.any().item<bool>());
-}
-
 TEST(DivisionTest, TakesNoClassForAnAttack) {
   Division most;  // of a label, with nothing like it elsewhere
   most.apart = at::arange(10).lt(8);
