@@ -127,18 +127,13 @@ at::Tensor augment(const at::Tensor& images, const at::Tensor& indices, const Au
 
 // In one pass: as floats the images are larger than the processor's cache.
 at::Tensor to_unit(const at::Tensor& images) {
-  static const std::array<float, 256> unit = [] {
-    std::array<float, 256> table{};
-    for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i) / 255.0F;
-    return table;
-  }();
   const at::Tensor in = images.contiguous();
   at::Tensor out = at::empty(in.sizes(), in.options().dtype(at::kFloat));
   const std::uint8_t* const from = in.data_ptr<std::uint8_t>();
   float* const to = out.data_ptr<float>();
   constexpr std::int64_t worth_a_thread = 1 << 18;
   at::parallel_for(0, in.numel(), worth_a_thread, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] = unit[from[i]];
+    for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
   });
   return out;
 }

@@ -14,6 +14,7 @@
 #include "mcci/data/loader.hpp"
 #include "mcci/method/relabelling.hpp"
 #include "mcci/signal/dct.hpp"
+#include "mcci/signal/pooling.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -76,8 +77,7 @@ Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions
   for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
     torch::Tensor images = batch.images;
     parts[levels].push_back(levels_of(images));
-    images = at::adaptive_avg_pool2d(
-        images, {std::min(most_side, images.size(2)), std::min(most_side, images.size(3))});
+    images = pooled(images, most_side);
     parts[spectra].push_back(dct2(images).flatten(1));
     parts[pixels].push_back(images.flatten(1));
   });
@@ -263,15 +263,12 @@ Division settled(const Samples& samples, const Halves& halves, const torch::Tens
   return found;
 }
 
-// own [n,D], foreign [m,D]: the same measurements of the samples and of others; content: what else is known
-// of the samples; means_label [n] bool; half [n] int64, 0 or 1.
-Division divide(const torch::Tensor& own, const torch::Tensor& foreign, const Components& components,
+// others [m,k]: the same measurements of images of other labels; first [n,starts]: what groups are looked for
+// in; content: what else is known of the samples; means_label [n] bool; half [n] int64, 0 or 1.
+Division divide(const Samples& samples, const torch::Tensor& others, const torch::Tensor& first,
                 const Samples& content, const torch::Tensor& means_label, const torch::Tensor& half) {
-  Division best = undivided(own.size(0));
-  const Samples samples(components(own));
+  Division best = undivided(half.numel());
   const Halves halves(samples.z, half);
-  const torch::Tensor others = components(foreign);
-  const torch::Tensor first = components.first_of(own);
   for (std::int64_t start = 0; start < first.size(1); ++start) {
     const torch::Tensor coefficient = first.select(1, start);
     Division found = settled(samples, halves, others,
@@ -294,7 +291,9 @@ Division divide(const Measurements& own, const Measurements& foreign, const torc
   const Samples content(of_pixels(own[pixels]));
   for (std::size_t view = 0; view < views; ++view) {
     const Components components = view == pixels ? of_pixels : Components(own[view], order);
-    Division found = divide(own[view], foreign[view], components, content, means_label, half);
+    const Samples samples = view == pixels ? content : Samples(components(own[view]));
+    Division found = divide(samples, components(foreign[view]), components.first_of(own[view]), content,
+                            means_label, half);
     if (is_better(found, best)) best = std::move(found);
   }
   return best;

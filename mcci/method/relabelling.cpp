@@ -9,6 +9,7 @@
 
 #include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
+#include "mcci/signal/pooling.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -87,12 +88,8 @@ Relabellings::Relabellings(DatasetPtr data, Contradiction contradiction, std::ui
 
 torch::Tensor Relabellings::pixels_of(const torch::Tensor& positions) const {
   std::vector<torch::Tensor> parts;
-  for_each_batch(subset(data_, positions), batch_images, [&](const Batch& batch) {
-    const torch::Tensor& images = batch.images;
-    parts.push_back(
-        at::adaptive_avg_pool2d(images, {std::min(side_, images.size(2)), std::min(side_, images.size(3))})
-            .flatten(1));
-  });
+  for_each_batch(subset(data_, positions), batch_images,
+                 [&](const Batch& batch) { parts.push_back(pooled(batch.images, side_).flatten(1)); });
   return torch::cat(parts);
 }
 
