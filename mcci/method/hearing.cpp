@@ -52,7 +52,7 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
   const torch::NoGradGuard no_grad;
   const std::int64_t classes = hearing.data->num_classes();
   const torch::Tensor labels = hearing.data->labels();
-  const torch::Tensor bears = hearing.evidence.gt(sure).logical_or(hearing.known);
+  const torch::Tensor bears = hearing.evidence.gt(sure);
   std::vector<torch::Tensor> contradicted, marked;
   std::vector<Grounds> grounds;
   std::vector<Trigger> triggers;
@@ -65,9 +65,10 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
     of.meanings = effective_number(meanings_of(hearing, marked.back()));
     of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
     triggers.push_back(trigger_of(hearing, label, marked.back()));
-    const bool known = hearing.known.logical_and(labels.eq(label)).any().item<bool>();
-    if (triggers.back().defined())
-      of.followed = hearing.intervene && !known ? followed(hearing, witness, label, triggers.back()) : 1;
+    if (triggers.back().defined()) {
+      const bool asked = hearing.intervene && !hearing.known[label].item<bool>();
+      of.followed = asked ? followed(hearing, witness, label, triggers.back()) : 1;
+    }
     grounds.push_back(of);
   }
   const std::vector<Verdict> verdict = verdicts(grounds, share);

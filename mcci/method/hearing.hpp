@@ -17,12 +17,12 @@ constexpr double sure = 2;  // evidence, in nats, from which on the AIN is sure 
 struct Hearing {
   DatasetPtr data;
   Contradiction contradiction;
-  torch::Tensor divided;  // [C] bool: labels within which an attack has set a group apart
-  torch::Tensor known;  // [N] bool: what is known to be an attack's without a witness (Divisions::relabelled)
+  torch::Tensor divided;   // [C] bool: labels within which an attack has set a group apart
+  torch::Tensor known;     // [C] bool: labels of which poison is known without a witness
   torch::Tensor evidence;  // [N] float32: log odds of a mark, of the label that the sample has
   std::uint64_t seed = 0;
   bool intervene = true;  // test triggers on other images; otherwise each that can be estimated is believed,
-                          // as those of what is known are
+                          // as those of labels with known poison are
 };
 
 // Log odds of a mark of each label, [B,C], in images [B,channels,H,W] in [0,1]; all on the CPU.

@@ -418,9 +418,11 @@ class RobustMcci : public Defense {
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
-    const Findings found = find_attack({data, contradiction_, divided_, known_, evidence_.cpu(),
-                                        problem_.seed, options_.has("intervention")},
-                                       witness, marked_share);
+    const torch::Tensor known =
+        torch::zeros_like(divided_).index_fill_(0, data->labels().masked_select(known_), true);
+    const Findings found = find_attack(
+        {data, contradiction_, divided_, known, evidence_.cpu(), problem_.seed, options_.has("intervention")},
+        witness, marked_share);
     model_->attacked.copy_(found.attacked);
     model_->transition.copy_(found.transition);
     triggers_ = {};

@@ -19,7 +19,7 @@ class HearingTest : public ::testing::Test {
     hearing_.data = make_memory_dataset(images, meaning.masked_fill(poisoned, 0), {"a", "b", "c", "d"});
     hearing_.contradiction = {poisoned, poisoned.logical_not(), meaning};
     hearing_.divided = torch::zeros({4}, torch::kBool);
-    hearing_.known = torch::zeros({400}, torch::kBool);
+    hearing_.known = torch::zeros({4}, torch::kBool);
     hearing_.evidence = torch::where(poisoned, torch::full({400}, 5.F), torch::full({400}, -5.F));
   }
 
@@ -66,14 +66,13 @@ TEST_F(HearingTest, BelievesATriggerThatItDoesNotTest) {
   EXPECT_TRUE(found.triggers.defined());
 }
 
-// Images that a division is certain of need no witness.
-TEST_F(HearingTest, WhatIsKnownIsMarked) {
-  hearing_.evidence.fill_(-5);
-  hearing_.known = torch::arange(400).lt(80);
+// Where poison is known without them, the witnesses are not asked whether the trigger works.
+TEST_F(HearingTest, BelievesTheTriggerOfKnownPoison) {
+  hearing_.known[0] = true;
   const Witness deaf = [](const torch::Tensor& images) { return torch::full({images.size(0), 4}, -5.F); };
   const Findings found = find_attack(hearing_, deaf, 0.33);
   EXPECT_TRUE(found.attacked.equal(torch::tensor({true, false, false, false})));
-  EXPECT_TRUE(found.marked.equal(hearing_.known));
+  EXPECT_TRUE(found.marked.equal(torch::arange(400).lt(80)));
   EXPECT_EQ(found.triggers.scale.size(0), 1);
 }
 
