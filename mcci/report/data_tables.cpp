@@ -61,8 +61,8 @@ std::string csv_line(const Cell& cell) {
   line.add(cell.preset);
   line.add(cell.assumes);
   line.add(std::to_string(cell.seed));
-  for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa, &Cell::pa_over_oracle, &Cell::oracle_pa,
-                            &Cell::der, &Cell::auroc}) {
+  for (const auto figure : {&Cell::ca, &Cell::asr, &Cell::pa, &Cell::pa_over_oracle, &Cell::oracle_asr,
+                            &Cell::oracle_pa, &Cell::der, &Cell::auroc}) {
     line.add(field(cell.*figure));
   }
   const report::Detected detected = cell.detection.value_or(report::Detected());
@@ -74,7 +74,8 @@ std::string csv_line(const Cell& cell) {
   line.add(field(cell.implanted));
   line.add(field(cell.seconds));
   line.add(field(cell.peak_memory_mib));
-  for (const auto count : {&Cell::ca_count, &Cell::asr_count, &Cell::pa_count, &Cell::oracle_pa_count}) {
+  for (const auto count : {&Cell::ca_count, &Cell::asr_count, &Cell::pa_count, &Cell::oracle_asr_count,
+                           &Cell::oracle_pa_count}) {
     line.add(cell.*count);
   }
   line.add(cell.error);
@@ -84,9 +85,9 @@ std::string csv_line(const Cell& cell) {
 
 constexpr const char* csv_head =
     "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,assumes,seed,ca,asr,pa,"
-    "pa_over_oracle,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,implanted,"
-    "seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_pa_hits,"
-    "oracle_pa_total,error,id\r\n";
+    "pa_over_oracle,oracle_asr,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,"
+    "implanted,seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_asr_hits,"
+    "oracle_asr_total,oracle_pa_hits,oracle_pa_total,error,id\r\n";
 
 // --------------------------------------------------------------------------------------------------- LaTeX
 

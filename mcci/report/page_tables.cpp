@@ -55,6 +55,11 @@ Column title_column(const std::vector<Row>& rows, const std::string& head) {
 }
 
 // The oracle is the undefended model trained on the clean set, on the same triggered images.
+Column oracle_asr_column() {
+  return {"oracle's ASR", "number",
+          [](const Row& row) { return figure_cell("oracle's ASR", row.measure(&Cell::oracle_asr), 1, ""); }};
+}
+
 Column oracle_column() {
   return {"PA / oracle", "number", [](const Row& row) {
             const std::optional<double> oracle = row.measure(&Cell::oracle_pa).mean();
@@ -90,6 +95,7 @@ std::vector<Column> result_columns(const std::vector<Row>& rows) {
       {"<span class=\"hidden\">CA, ASR and PA drawn from 0 to 100</span><span class=\"scale\" "
        "aria-hidden=\"true\"><span>0</span><span>50</span><span>100</span></span>",
        "range", [](const Row& row) { return "<td class=\"range\">" + strip_chart(row) + "</td>"; }});
+  if (any(rows, &Cell::oracle_asr)) columns.push_back(oracle_asr_column());
   if (any(rows, &Cell::pa_over_oracle)) columns.push_back(oracle_column());
   if (any(rows, &Cell::der)) columns.push_back(share_column("DER", &Cell::der));
   if (any(rows, &Cell::auroc)) columns.push_back(share_column("AUROC", &Cell::auroc));
@@ -114,6 +120,12 @@ std::string notes(const Result& result, const std::vector<Row>& rows) {
   note("CA", counted(result.ca_convention, &Cell::ca_count));
   note("ASR", counted(result.asr_convention, &Cell::asr_count));
   note("PA", counted(result.pa_convention, &Cell::pa_count));
+  if (any(rows, &Cell::oracle_asr)) {
+    note(
+        "oracle's ASR",
+        "ASR of the undefended model trained on the clean set: images that it takes for the attacker's class "
+        "anyway");
+  }
   if (any(rows, &Cell::pa_over_oracle)) {
     note("PA / oracle",
          "PA over the accuracy, on the same triggered images, of the undefended model trained on the clean "

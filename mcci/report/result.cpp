@@ -174,6 +174,7 @@ void parse_figures(const Object& object, Cell& cell) {
   cell.ca = percent(object, "ca");
   cell.asr = percent(object, "asr");
   cell.pa = percent(object, "pa");
+  cell.oracle_asr = percent(object, "oracle_asr");
   cell.oracle_pa = percent(object, "oracle_pa");
   cell.pa_over_oracle = object.optional_number("pa_over_oracle", 0, unbounded);
   cell.der = share(object, "der");
@@ -185,6 +186,7 @@ void parse_figures(const Object& object, Cell& cell) {
     cell.ca_count = parse_count(counts, "ca");
     cell.asr_count = parse_count(counts, "asr");
     cell.pa_count = parse_count(counts, "pa");
+    cell.oracle_asr_count = parse_count(counts, "oracle_asr");
     cell.oracle_pa_count = parse_count(counts, "oracle_pa");
   }
   cell.classes = object.texts("classes");

@@ -35,11 +35,11 @@ struct Cell {
   std::string assumes;  // what the defense was given besides the training set; empty: nothing
   std::optional<double> rate, rate_of_target_class;  // [0,1]
   std::int64_t seed = 0;
-  std::optional<double> ca, asr, pa;  // percent in [0,100]
-  std::optional<double> oracle_pa;    // percent in [0,100]
+  std::optional<double> ca, asr, pa;            // percent in [0,100]
+  std::optional<double> oracle_asr, oracle_pa;  // percent in [0,100]
   std::optional<double> pa_over_oracle, der, auroc, seconds, peak_memory_mib;
   std::optional<bool> implanted;
-  std::optional<Count> ca_count, asr_count, pa_count, oracle_pa_count;
+  std::optional<Count> ca_count, asr_count, pa_count, oracle_asr_count, oracle_pa_count;
   std::vector<std::string> classes;
   std::vector<std::optional<double>> per_class_ca;  // percent, in order of `classes`
   std::optional<Detected> detection;

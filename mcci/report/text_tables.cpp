@@ -80,8 +80,9 @@ struct Extra {
 
 std::vector<Extra> extras_of(const std::vector<Row>& rows) {
   std::vector<Extra> extras;
-  for (const Extra& extra : {Extra{"PA/oracle", &Cell::pa_over_oracle, 3}, Extra{"DER", &Cell::der, 3},
-                             Extra{"MiB", &Cell::peak_memory_mib, 0}}) {
+  for (const Extra& extra :
+       {Extra{"oracle's ASR", &Cell::oracle_asr, 1}, Extra{"PA/oracle", &Cell::pa_over_oracle, 3},
+        Extra{"DER", &Cell::der, 3}, Extra{"MiB", &Cell::peak_memory_mib, 0}}) {
     if (report::any(rows, extra.figure)) extras.push_back(extra);
   }
   return extras;

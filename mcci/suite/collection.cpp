@@ -113,8 +113,11 @@ void relate(Json& cell, const Json* undefended, const Json* oracle) {
     }
   }
   if (oracle != nullptr && !failed(cell)) {
-    cell["oracle_pa"] = oracle->at("oracle_pa");
-    cell["counts"]["oracle_pa"] = oracle->at("counts").at("oracle_pa");
+    for (const char* figure : {"oracle_asr", "oracle_pa"}) {
+      if (!oracle->contains(figure)) continue;
+      cell[figure] = oracle->at(figure);
+      cell["counts"][figure] = oracle->at("counts").at(figure);
+    }
     cell["pa_over_oracle"] = number(number_or_nan(cell, "pa") / number_or_nan(cell, "oracle_pa"));
   }
 }
@@ -163,8 +166,12 @@ std::map<std::string, Outcome> outcomes_of(const Plan& plan, const Json& result,
     outcomes[task.unit.key] = {"", cell, Json::object(), environment, number_or_nan(cell, "seconds")};
     const Json counts = cell.value("counts", Json());
     if (task.oracle.empty() || !counts.contains("oracle_pa")) continue;
-    const Json oracle = {{"oracle_pa", cell.value("oracle_pa", Json())},
-                         {"counts", {{"oracle_pa", counts["oracle_pa"]}}}};
+    Json oracle;
+    for (const char* figure : {"oracle_asr", "oracle_pa"}) {
+      if (!counts.contains(figure)) continue;
+      oracle[figure] = cell.value(figure, Json());
+      oracle["counts"][figure] = counts[figure];
+    }
     outcomes[task.oracle] = {"", oracle, Json::object(), environment, 0};
   }
   return outcomes;

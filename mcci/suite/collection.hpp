@@ -14,8 +14,8 @@ namespace mcci {
 constexpr double implanted_asr = 50;
 
 // Writes into a cell what others say of it: `implanted` and, if it is not itself the undefended one, `der`
-// from its undefended cell; `oracle_pa`, its count and `pa_over_oracle` from its oracle's. Either may be
-// null.
+// from its undefended cell; `oracle_asr`, `oracle_pa`, their counts and `pa_over_oracle` from its oracle's.
+// Either may be null.
 void relate(Json& cell, const Json* undefended, const Json* oracle);
 
 // result.json (docs/formats/result.md) of all listed cells that have an outcome. Names come from the plan.

@@ -45,6 +45,7 @@ Json new_cell() {
           {"ca", nullptr},
           {"asr", nullptr},
           {"pa", nullptr},
+          {"oracle_asr", nullptr},
           {"oracle_pa", nullptr},
           {"pa_over_oracle", nullptr},
           {"der", nullptr},

@@ -145,11 +145,12 @@ Outcome measure_oracle(const Unit& unit, const BenchFiles& files) {
   const auto start = std::chrono::steady_clock::now();
   const Truth truth = truth_of(unit, files);
   const TrainedRun run = open_run(files.model(unit.model));
-  const Rate pa = evaluate(run.model(), open_clean(unit, Split::test), truth.attack.get(), run.compute,
-                           limited(unit.test_images))
-                      .pa;
+  const auto rates = evaluate(run.model(), open_clean(unit, Split::test), truth.attack.get(), run.compute,
+                              limited(unit.test_images));
   Outcome outcome;
-  outcome.cell = {{"oracle_pa", percent(pa)}, {"counts", {{"oracle_pa", counts(pa)}}}};
+  outcome.cell = {{"oracle_asr", percent(rates.asr)},
+                  {"oracle_pa", percent(rates.pa)},
+                  {"counts", {{"oracle_asr", counts(rates.asr)}, {"oracle_pa", counts(rates.pa)}}}};
   outcome.environment = environment(run.compute);
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return outcome;

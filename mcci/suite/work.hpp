@@ -23,8 +23,8 @@ struct BenchFiles {
 
 // What a unit has found.
 struct Outcome {
-  std::string error;                  // why there is nothing; empty: all went well
-  Json cell = Json::object();         // figures for a cell of result.json; of an oracle `oracle_pa` alone
+  std::string error;           // why there is nothing; empty: all went well
+  Json cell = Json::object();  // figures for a cell of result.json; of an oracle `oracle_asr` and `oracle_pa`
   Json figures = Json::object();      // docs/formats/result.md, `figures`
   Json environment = Json::object();  // where it was found
   double seconds = 0;                 // of work: training, evaluation and audit

@@ -310,13 +310,17 @@ TEST(Markdown, FailuresAndFiguresOfGridsAreTold) {
                          {"rate", 0.1},
                          {"ca", 90},
                          {"der", 0.95},
+                         {"oracle_asr", 1.52},
                          {"pa_over_oracle", 0.9},
                          {"peak_memory_mib", 612.4}});
   const std::string table = render_markdown_table({failed, trained});
+  EXPECT_THAT(
+      table,
+      HasSubstr(
+          "| defense | seeds | CA % | ASR % | PA % | oracle's ASR | PA/oracle | DER | MiB | AUROC | time |"));
   EXPECT_THAT(table,
-              HasSubstr("| defense | seeds | CA % | ASR % | PA % | PA/oracle | DER | MiB | AUROC | time |"));
-  EXPECT_THAT(table, HasSubstr("| mcci (failed: seed 2) | 1, 2 | 90.0<br><sub>90.0, –</sub> | – | – | 0.900 "
-                               "| 0.950 | 612 | – | – |"));
+              HasSubstr("| mcci (failed: seed 2) | 1, 2 | 90.0<br><sub>90.0, –</sub> | – | – | 1.5 | 0.900 "
+                        "| 0.950 | 612 | – | – |"));
   EXPECT_THAT(table, HasSubstr("Failed:\n\n- badnets, 10\u00a0%, mcci, seed 2: out of memory\n"));
 }
 
@@ -384,19 +388,21 @@ TEST(Csv, HasALineForEachCell) {
   EXPECT_EQ(
       render_csv({json}),
       "dataset,attack,attack_preset,rate,rate_of_target_class,model,defense,preset,assumes,seed,ca,asr,pa,"
-      "pa_over_oracle,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,implanted,"
-      "seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_pa_hits,"
-      "oracle_pa_total,error,id\r\n"
-      "cifar10,badnets,\"a,b\",0.1,,resnet18,mcci,,,0,90.25,0.3333333333333333,,,,,,12,0.5,,,3.5,true,,,9025,"
-      "10000,,,,,,,,\r\n"
-      "cifar10,badnets,,,,resnet18,mcci,,,1,,,,,,,,,,,,,,,,,,,,,,,,\"say \"\"no\"\"\",f00\r\n");
+      "pa_over_oracle,oracle_asr,oracle_pa,der,auroc,flagged,precision,recall,false_positive_rate,threshold,"
+      "implanted,seconds,peak_memory_mib,ca_hits,ca_total,asr_hits,asr_total,pa_hits,pa_total,oracle_asr_"
+      "hits,"
+      "oracle_asr_total,oracle_pa_hits,oracle_pa_total,error,id\r\n"
+      "cifar10,badnets,\"a,b\",0.1,,resnet18,mcci,,,0,90.25,0.3333333333333333,,,,,,,12,0.5,,,3.5,true,,,"
+      "9025,"
+      "10000,,,,,,,,,,\r\n"
+      "cifar10,badnets,,,,resnet18,mcci,,,1,,,,,,,,,,,,,,,,,,,,,,,,,,,\"say \"\"no\"\"\",f00\r\n");
 }
 
 TEST(Csv, OfAGridIsRectangular) {
   const std::string text = render_csv({grid(), grid()});
   std::istringstream lines(text);
   std::size_t count = 0;
-  for (std::string line; std::getline(lines, line); ++count) EXPECT_EQ(occurrences(line, ","), 34u) << line;
+  for (std::string line; std::getline(lines, line); ++count) EXPECT_EQ(occurrences(line, ","), 37u) << line;
   EXPECT_EQ(count, 61u) << "cells of one id are written once";
 }
 

@@ -508,6 +508,7 @@ TEST(Result, ReadsWhatGridsAdd) {
   Json json = minimal();
   json["cells"][0].update({{"id", "ab"},
                            {"der", 0.9},
+                           {"oracle_asr", 1.5},
                            {"oracle_pa", 88.5},
                            {"peak_memory_mib", 612.5},
                            {"counts", {{"oracle_pa", {{"hits", 7965}, {"total", 9000}}}}}});
@@ -517,6 +518,7 @@ TEST(Result, ReadsWhatGridsAdd) {
   const Cell& cell = result.cells[0];
   EXPECT_EQ(cell.id, "ab");
   EXPECT_EQ(cell.der, 0.9);
+  EXPECT_EQ(cell.oracle_asr, 1.5);
   EXPECT_EQ(cell.oracle_pa, 88.5);
   EXPECT_EQ(cell.peak_memory_mib, 612.5);
   EXPECT_EQ(cell.oracle_pa_count->hits, 7965);
@@ -595,9 +597,10 @@ INSTANTIATE_TEST_SUITE_P(
         Breach{"/cells/0/ca", "100.5", "ca"}, Breach{"/cells/0/asr", "-1", "asr"},
         Breach{"/cells/0/rate", "10", "rate"}, Breach{"/cells/0/auroc", "1.5", "auroc"},
         Breach{"/cells/0/seconds", "-3", "seconds"}, Breach{"/cells/0/der", "90", "der"},
-        Breach{"/cells/0/oracle_pa", "101", "oracle_pa"}, Breach{"/cells/0/error", "[]", "error"},
-        Breach{"/cells/0/peak_memory_mib", "-1", "peak_memory_mib"}, Breach{"/cells/0/id", "1", "id"},
-        Breach{"/cells/0/implanted", "1", "implanted"}, Breach{"/cells/0/counts", "[]", "counts"},
+        Breach{"/cells/0/oracle_pa", "101", "oracle_pa"}, Breach{"/cells/0/oracle_asr", "101", "oracle_asr"},
+        Breach{"/cells/0/error", "[]", "error"}, Breach{"/cells/0/peak_memory_mib", "-1", "peak_memory_mib"},
+        Breach{"/cells/0/id", "1", "id"}, Breach{"/cells/0/implanted", "1", "implanted"},
+        Breach{"/cells/0/counts", "[]", "counts"},
         Breach{"/cells/0/counts", R"({"ca": {"hits": 3, "total": 2}})", "hits"},
         Breach{"/cells/0/counts", R"({"ca": {"hits": 3}})", "total"},
         Breach{"/cells/0/per_class_ca", "[50]", "per_class_ca"}, Breach{"/cells/0/classes", "[1]", "classes"},

@@ -440,13 +440,19 @@ Json cell_with(const std::string& id, double ca, double asr, double pa) {
 
 TEST(Relate, FiguresByHand) {
   const Json undefended = cell_with("u", 91, 96, 4);
-  const Json oracle = {{"oracle_pa", 80.0}, {"counts", {{"oracle_pa", {{"hits", 8}, {"total", 10}}}}}};
+  const Json oracle = {
+      {"oracle_asr", 10.0},
+      {"oracle_pa", 80.0},
+      {"counts",
+       {{"oracle_asr", {{"hits", 1}, {"total", 10}}}, {"oracle_pa", {{"hits", 8}, {"total", 10}}}}}};
   Json cell = cell_with("d", 90, 16, 60);
   relate(cell, &undefended, &oracle);
   EXPECT_EQ(cell["implanted"], true);
   EXPECT_NEAR(cell["der"].get<double>(), (0.8 - 0.01 + 1) / 2, 1e-9);
+  EXPECT_DOUBLE_EQ(cell["oracle_asr"].get<double>(), 10);
   EXPECT_DOUBLE_EQ(cell["oracle_pa"].get<double>(), 80);
   EXPECT_DOUBLE_EQ(cell["pa_over_oracle"].get<double>(), 0.75);
+  EXPECT_EQ(cell["counts"]["oracle_asr"]["hits"], 1);
   EXPECT_EQ(cell["counts"]["oracle_pa"]["total"], 10);
 
   Json itself = undefended;
@@ -474,7 +480,8 @@ TEST(Relate, WhatIsNotThereStaysUndefined) {
 
   const Json blind = {{"oracle_pa", 0.0}, {"counts", {{"oracle_pa", {{"hits", 0}, {"total", 10}}}}}};
   Json divided = cell_with("d", 90, 16, 60);
-  relate(divided, nullptr, &blind);
+  relate(divided, nullptr, &blind);  // from a result that was measured without the oracle's ASR
+  EXPECT_TRUE(divided["oracle_asr"].is_null());
   EXPECT_TRUE(divided["pa_over_oracle"].is_null());
   EXPECT_TRUE(divided["implanted"].is_null());
 }
@@ -648,6 +655,7 @@ TEST_F(WorkTest, EveryUnitLeavesWhatTheResultNeeds) {
   const Json& attacked = result["cells"][3];
   EXPECT_EQ(attacked["counts"]["ca"]["total"], 60);
   EXPECT_EQ(attacked["counts"]["asr"]["total"], 40);
+  EXPECT_EQ(attacked["counts"]["oracle_asr"]["total"], 40);
   EXPECT_EQ(attacked["counts"]["oracle_pa"]["total"], 40);
   EXPECT_DOUBLE_EQ(attacked["rate"].get<double>(), 0.2);
   EXPECT_TRUE(attacked["implanted"].is_boolean());
