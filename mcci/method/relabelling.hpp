@@ -20,7 +20,10 @@ struct Relabelling {
   double keeping = 1;    // share of those set apart that mean the label
 
   double share() const;  // of the samples, those set apart
-  // Wide, mostly of other meanings, and rare elsewhere.
+  // The gap, times what the difference says for the label: log(share / elsewhere), in nats. Kinds of things
+  // that are taken for other classes, striped shirts, are found among these too.
+  double strength() const;
+  // Wide, mostly of other meanings, and strong.
   bool is_attack() const;
 };
 

@@ -1,5 +1,7 @@
 #include "mcci/method/relabelling.hpp"
 
+#include <cmath>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -81,6 +83,16 @@ TEST(RelabellingTest, AllowsForCovers) {
   EXPECT_TRUE(set.of(1).is_attack()) << set.of(1).elsewhere;
 }
 
+TEST(RelabellingTest, StrengthByHand) {
+  Relabelling found;
+  found.apart = at::arange(100).lt(10);
+  found.gap = 3;
+  found.elsewhere = 0.1 / std::exp(2.0);
+  EXPECT_NEAR(found.strength(), 6, 1e-9);
+  found.elsewhere = 0;  // fewer than one in 10,000
+  EXPECT_NEAR(found.strength(), 3 * std::log(1000), 1e-9);
+}
+
 TEST(RelabellingTest, IsNoAttackIfNarrowOrOfTheLabelOrCommonElsewhere) {
   Relabelling found;
   found.apart = at::arange(100).lt(10);
@@ -89,7 +101,8 @@ TEST(RelabellingTest, IsNoAttackIfNarrowOrOfTheLabelOrCommonElsewhere) {
   found.elsewhere = 0.02;
   EXPECT_TRUE(found.is_attack());
   Relabelling other = found;
-  other.gap = 2.5;
+  other.gap = 2.4;
+  other.elsewhere = 0;
   EXPECT_FALSE(other.is_attack());
   other = found;
   other.keeping = 0.4;
