@@ -55,9 +55,10 @@ Direction direction_of(const torch::Tensor& departure, const torch::Tensor& in, 
   return along;
 }
 
-// rows [n,k] less what lies along the columns of axes [k,j], which are orthonormal.
-torch::Tensor without(const torch::Tensor& rows, const torch::Tensor& axes) {
-  return rows - rows.mm(axes).mm(axes.t());
+// What the rows [n,k] differ by from each other: orthonormal columns, [k,j], j < n.
+torch::Tensor span_of_differences(const torch::Tensor& rows) {
+  const torch::Tensor axes = std::get<0>(at::linalg_svd((rows - rows.mean(0)).t(), /*full_matrices=*/false));
+  return axes.narrow(1, 0, std::min(axes.size(1), rows.size(0) - 1));
 }
 
 }  // namespace
@@ -84,6 +85,7 @@ Relabellings::Relabellings(DatasetPtr data, Contradiction contradiction, std::ui
   const torch::Tensor basis = axes / (variance.clamp_min(0) + 1.0 / (255 * 255)).sqrt();
   basis_ = basis.narrow(1, variance.numel() - components, components).to(torch::kFloat);
   means_ = means.to(torch::kFloat);
+  natural_ = span_of_differences(means_.mm(basis_));
   some_ = some_of(torch::ones_like(contradiction_.confirmed), most_others, seed);
   some_departures_ = departures(some_);
 }
@@ -97,13 +99,9 @@ torch::Tensor Relabellings::pixels_of(const torch::Tensor& positions) const {
 
 torch::Tensor Relabellings::departures(const torch::Tensor& positions) const {
   const torch::Tensor means = means_.index_select(0, contradiction_.meaning.index_select(0, positions));
-  return (pixels_of(positions) - means).mm(basis_).clamp_(-most_departure, most_departure);
-}
-
-torch::Tensor Relabellings::natural_directions(std::int64_t label) const {
-  const torch::Tensor differences = (means_[label] - means_).mm(basis_);
-  const torch::Tensor axes = std::get<0>(at::linalg_svd(differences.t(), /*full_matrices=*/false));
-  return axes.narrow(1, 0, std::min(axes.size(1), means_.size(0) - 1));
+  const torch::Tensor departure =
+      (pixels_of(positions) - means).mm(basis_).clamp_(-most_departure, most_departure);
+  return departure - departure.mm(natural_).mm(natural_.t());
 }
 
 Relabelling Relabellings::within(const torch::Tensor& of_label, std::int64_t label) const {
@@ -112,10 +110,8 @@ Relabelling Relabellings::within(const torch::Tensor& of_label, std::int64_t lab
   const torch::Tensor contradicted = contradiction_.contradicted.index_select(0, of_label);
   if (!basis_.defined() || contradicted.sum().item<std::int64_t>() < least_group) return none;
   const torch::Tensor means_label = contradiction_.meaning.index_select(0, of_label).eq(label);
-  const torch::Tensor natural = natural_directions(label);
-  const torch::Tensor departure = without(departures(of_label), natural);
-  const torch::Tensor others =
-      without(some_departures_.index({data_->labels().index_select(0, some_).ne(label)}), natural);
+  const torch::Tensor departure = departures(of_label);
+  const torch::Tensor others = some_departures_.index({data_->labels().index_select(0, some_).ne(label)});
   const torch::Tensor half = epoch_order(of_label.numel(), seed_, 0).remainder(2);
   const auto settled = [&](torch::Tensor in) {
     Direction along;

@@ -31,6 +31,8 @@ struct Relabelling {
 // meaning is confirmed say how little some combinations of pixels vary once the mean of the class is taken
 // away. What an image departs from its class by is measured in all principal components of that, with unit
 // variance, and none counts for more than three standard deviations: natural images are odd in few of them.
+// What the means of the classes differ by from each other is no departure: there the meaning is mistaken, not
+// the label.
 class Relabellings {
  public:
   // Images are seen at 55 pixels a side at most, 32 in colour. The contradiction is of what does not see the
@@ -45,8 +47,6 @@ class Relabellings {
 
  private:
   torch::Tensor departures(const torch::Tensor& positions) const;  // [m] int64 -> [m,k]
-  // What the images of the label differ by from those of the other classes, on average: [k,C-1], orthonormal.
-  torch::Tensor natural_directions(std::int64_t label) const;
   torch::Tensor pixels_of(const torch::Tensor& positions) const;
 
   DatasetPtr data_;
@@ -55,6 +55,7 @@ class Relabellings {
   std::int64_t side_;              // pixels
   torch::Tensor means_;            // [C,D] float32: of each class
   torch::Tensor basis_;            // [D,k] float32; undefined where nothing is confirmed
+  torch::Tensor natural_;          // [k,C-1]: what the classes' means differ by, orthonormal
   torch::Tensor some_;             // [M] int64: positions drawn from the whole set
   torch::Tensor some_departures_;  // [M,k]: theirs
 };
