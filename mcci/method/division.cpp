@@ -49,7 +49,8 @@ constexpr double times_elsewhere = 0.7;
 // What keeps its label and is more of it than this is the class itself: of images of which some bear covers,
 // those that bear none.
 constexpr double most_of_label = 2.0 / 3;
-constexpr std::int64_t most_others = 3000;  // images of other labels to which a label's groups are held
+constexpr std::int64_t most_at_once = 20000;  // images of a label: 2 GB of 64x64 in colour
+constexpr std::int64_t most_others = 3000;    // images of other labels to which a label's groups are held
 // Of the groups that several labels have, the share that means another class than its label, and how many
 // times that of the rest it is. Observed for BadNets all-to-all, seed 101: 0.90, 3.9 times.
 constexpr double least_otherwise = 0.5;
@@ -305,6 +306,68 @@ Measurements rows_of(const Measurements& all, const torch::Tensor& chosen) {
   return some;
 }
 
+// What find_divisions works with.
+struct Search {
+  const DatasetPtr& data;
+  const Contradiction& contradiction;
+  std::uint64_t seed;
+  std::optional<Relabellings> relabellings;  // once a label needs them
+};
+
+// What an attack has set apart of n samples of one label, one group after the other.
+struct Groups {
+  torch::Tensor apart, relabelled, cleared;  // [n] bool: as in Divisions
+  bool attacked = false;
+  bool shared = false;  // a group with a wide gap that others have too
+  double gap = 0;       // of the samples as a whole
+};
+
+// positions [n]; foreign: of images of other labels.
+Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_t label,
+                     const Measurements& foreign) {
+  Groups found;
+  found.apart = torch::zeros(positions.sizes(), torch::kBool);
+  found.relabelled = torch::zeros_like(found.apart);
+  found.cleared = torch::zeros_like(found.apart);
+  const torch::Tensor means_label = search.contradiction.meaning.index_select(0, positions).eq(label);
+  Measurements own = measurements(search.data, positions);
+  torch::Tensor rest = torch::arange(positions.numel());  // of the positions
+  for (bool again = false; rest.numel() >= least_samples; again = true) {
+    const Division division = divide(own, foreign, means_label.index_select(0, rest), search.seed);
+    Relabelling relabelling;
+    if (!division.is_attack()) {
+      if (!search.relabellings) search.relabellings.emplace(search.data, search.contradiction, search.seed);
+      relabelling = search.relabellings->within(positions.index_select(0, rest), label);
+    }
+    const bool relabelled = relabelling.is_attack(), attack = division.is_attack() || relabelled;
+    if (!again) {
+      found.gap = relabelled ? relabelling.gap : division.gap;
+      found.shared = !attack && division.is_wide() && !division.is_the_class();
+    }
+    if (found.shared) found.apart = division.apart;
+    if (!attack) break;
+    const torch::Tensor& apart = relabelled ? relabelling.apart : division.apart;
+    const torch::Tensor group = rest.masked_select(apart);
+    found.attacked = true;
+    found.apart.index_fill_(0, group, true);
+    if (relabelled) found.relabelled.index_fill_(0, group, true);
+    const torch::Tensor alike = relabelled ? relabelling.alike : torch::zeros_like(apart);
+    found.cleared.index_put_({rest}, again ? alike.logical_and(found.cleared.index_select(0, rest)) : alike);
+    // An attack that is not the same in all images may have set several groups apart.
+    const torch::Tensor left = apart.logical_not().nonzero().squeeze(1);
+    rest = rest.index_select(0, left);
+    own = rows_of(own, left);
+  }
+  return found;
+}
+
+// Positions in parts that are measured at once, each drawn at random where there are several.
+std::vector<torch::Tensor> in_parts(const torch::Tensor& positions, std::uint64_t seed) {
+  const std::int64_t n = positions.numel(), parts = (n + most_at_once - 1) / most_at_once;
+  if (parts <= 1) return {positions};
+  return positions.index_select(0, epoch_order(n, seed, 0)).chunk(parts);
+}
+
 }  // namespace
 
 Gaps widest_gaps(const torch::Tensor& values, double least_share) {
@@ -353,7 +416,7 @@ bool Division::is_attack() const { return !is_the_class() && (is_treatment() || 
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
   const torch::Tensor& meaning = contradiction.meaning;
-  std::optional<Relabellings> relabellings;  // once a label needs them
+  Search search{data, contradiction, seed, std::nullopt};
   Divisions found;
   found.attacked = torch::zeros({data->num_classes()}, torch::kBool);
   found.apart = torch::zeros_like(labels, torch::kBool);
@@ -361,38 +424,23 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
   found.cleared = torch::zeros_like(found.apart);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
   for (std::int64_t label = 0; label < data->num_classes(); ++label) {
-    torch::Tensor rest = labels.eq(label).nonzero().squeeze(1);
-    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
     found.gaps.push_back(0);
-    if (!suffice(rest, others)) continue;
-    Measurements own = measurements(data, rest);
+    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
+    const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
+    if (!suffice(all, others)) continue;
     const Measurements foreign = measurements(data, others);
-    for (bool again = false; suffice(rest, others); again = true) {
-      const torch::Tensor means_label = meaning.index_select(0, rest).eq(label);
-      const Division division = divide(own, foreign, means_label, seed);
-      Relabelling relabelling;
-      if (!division.is_attack()) {
-        if (!relabellings) relabellings.emplace(data, contradiction, seed);
-        relabelling = relabellings->within(rest, label);
-      }
-      const bool relabelled = relabelling.is_attack(), attack = division.is_attack() || relabelled;
-      const bool may_be_shared = !again && division.is_wide() && !division.is_the_class();
-      if (!again) found.gaps.back() = relabelled ? relabelling.gap : division.gap;
-      if (!attack && !may_be_shared) break;
-      const torch::Tensor& apart = relabelled ? relabelling.apart : division.apart;
-      found.attacked[label] = true;
-      found.apart.index_put_({rest.masked_select(apart)}, true);
-      shared[label] = !attack;
-      if (!attack) break;
-      if (relabelled) found.relabelled.index_put_({rest.masked_select(apart)}, true);
-      const torch::Tensor alike = relabelled ? relabelling.alike : torch::zeros_like(apart);
-      found.cleared.index_put_({rest},
-                               again ? alike.logical_and(found.cleared.index_select(0, rest)) : alike);
-      // An attack that is not the same in all images may have set several groups apart.
-      const torch::Tensor left = apart.logical_not().nonzero().squeeze(1);
-      rest = rest.index_select(0, left);
-      own = rows_of(own, left);
+    bool attacked = false;
+    for (const torch::Tensor& part : in_parts(all, seed)) {
+      const Groups groups = groups_within(search, part, label, foreign);
+      found.gaps.back() = std::max(found.gaps.back(), groups.gap);
+      attacked = attacked || groups.attacked;
+      if (groups.attacked || groups.shared) found.attacked[label] = true;
+      if (groups.shared) shared[label] = true;
+      found.apart.index_put_({part}, groups.apart);
+      found.relabelled.index_put_({part}, groups.relabelled);
+      found.cleared.index_put_({part}, groups.cleared);
     }
+    if (attacked) shared[label] = false;
   }
   // What merely looks different, whatever the class, means its label as often as the rest does.
   const torch::Tensor asked = shared.index_select(0, labels);

@@ -241,6 +241,22 @@ TEST(DivisionTest, FindsFewerGreyLevels) {
   EXPECT_TRUE(found.apart.equal(quantised));
 }
 
+// More than are divided at once.
+TEST(DivisionTest, FindsTheGroupOfALargeLabelInParts) {
+  torch::manual_seed(9);
+  const std::int64_t count = 21000;
+  const at::Tensor number = at::arange(count + 300),
+                   patched = number.lt(count).logical_and(number.remainder(5).eq(1));
+  at::Tensor images = at::rand({count + 300, 1, 8, 8}) * 0.3 + 0.2;
+  images.narrow(2, 6, 2).narrow(3, 6, 2).masked_fill_(patched.view({-1, 1, 1, 1}), 1);
+  const at::Tensor labels = number.ge(count).to(at::kLong);
+  const DatasetPtr data = make_memory_dataset(images.mul(255).round().to(at::kByte), labels, {"a", "b"});
+  const Divisions found = find_divisions(data, meaning_only(labels), 5);
+  EXPECT_TRUE(found.attacked.equal(at::arange(2).eq(0)));
+  EXPECT_TRUE(found.apart.equal(patched)) << found.apart.sum().item<std::int64_t>();
+  EXPECT_GE(found.gaps[0], 5);
+}
+
 TEST(DivisionTest, AsksForTheMeaningOfWhatSeveralLabelsHave) {
   const Striped striped("all");
   const at::Tensor labels = striped.data->labels();
