@@ -31,8 +31,9 @@ function(mcci_room room)
   set_property(GLOBAL APPEND PROPERTY MCCI_ROOMS mcci_${room})
 endfunction()
 
-# OpenBLAS has kernels of its own for Intel's processors with AVX-512's fp16, which round otherwise than those for
-# all others with AVX-512: what tests claim of trainings on some hundred images was observed with the latter.
+# On Intel's processors with AVX-512's fp16, Sapphire Rapids and later, OpenBLAS takes the kernels that it has for
+# Cooper Lake, which round otherwise than those for Skylake: what tests claim of trainings on some hundred images was
+# observed with the latter.
 set(MCCI_TEST_ENVIRONMENT OMP_NUM_THREADS=1)
 if(EXISTS /proc/cpuinfo)
   file(STRINGS /proc/cpuinfo processor_flags REGEX "^flags" LIMIT_COUNT 1)

@@ -1,7 +1,6 @@
 #include "mcci/data/loader.hpp"
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <exception>
 #include <mutex>

@@ -29,8 +29,8 @@ void add_figures_of_merit(std::vector<Column>& columns) {
   columns.push_back(percent_column("PA", &Cell::pa, &Cell::pa_count, pa_failure));
 }
 
-Column share_column(const std::string& name, std::optional<double> Cell::*figure) {
-  return {name, "number", [=](const Row& row) { return figure_cell(name, row.measure(figure), 3); }};
+Column figure_column(const std::string& name, std::optional<double> Cell::*figure, int decimals) {
+  return {name, "number", [=](const Row& row) { return figure_cell(name, row.measure(figure), decimals); }};
 }
 
 Column time_column() {
@@ -55,11 +55,6 @@ Column title_column(const std::vector<Row>& rows, const std::string& head) {
 }
 
 // The oracle is the undefended model trained on the clean set, on the same triggered images.
-Column oracle_asr_column() {
-  return {"oracle's ASR", "number",
-          [](const Row& row) { return figure_cell("oracle's ASR", row.measure(&Cell::oracle_asr), 1, ""); }};
-}
-
 Column oracle_column() {
   return {"PA / oracle", "number", [](const Row& row) {
             const std::optional<double> oracle = row.measure(&Cell::oracle_pa).mean();
@@ -95,10 +90,10 @@ std::vector<Column> result_columns(const std::vector<Row>& rows) {
       {"<span class=\"hidden\">CA, ASR and PA drawn from 0 to 100</span><span class=\"scale\" "
        "aria-hidden=\"true\"><span>0</span><span>50</span><span>100</span></span>",
        "range", [](const Row& row) { return "<td class=\"range\">" + strip_chart(row) + "</td>"; }});
-  if (any(rows, &Cell::oracle_asr)) columns.push_back(oracle_asr_column());
+  if (any(rows, &Cell::oracle_asr)) columns.push_back(figure_column("oracle's ASR", &Cell::oracle_asr, 1));
   if (any(rows, &Cell::pa_over_oracle)) columns.push_back(oracle_column());
-  if (any(rows, &Cell::der)) columns.push_back(share_column("DER", &Cell::der));
-  if (any(rows, &Cell::auroc)) columns.push_back(share_column("AUROC", &Cell::auroc));
+  if (any(rows, &Cell::der)) columns.push_back(figure_column("DER", &Cell::der, 3));
+  if (any(rows, &Cell::auroc)) columns.push_back(figure_column("AUROC", &Cell::auroc, 3));
   columns.push_back(time_column());
   return columns;
 }
@@ -171,8 +166,8 @@ std::string single_runs(const std::vector<Row>& rows) {
   }
   std::vector<Column> columns = {title_column(rows, "run"), seed_column()};
   add_figures_of_merit(columns);
-  if (any(rows, &Cell::der)) columns.push_back(share_column("DER", &Cell::der));
-  columns.push_back(share_column("AUROC", &Cell::auroc));
+  if (any(rows, &Cell::der)) columns.push_back(figure_column("DER", &Cell::der, 3));
+  columns.push_back(figure_column("AUROC", &Cell::auroc, 3));
   columns.push_back(time_column());
   return folded("Single runs", table("sortable cards", "The runs behind the means.", columns, runs));
 }
@@ -292,7 +287,7 @@ std::string detection_section(const std::vector<Row>& rows) {
             {title_column(found, "training set and defense"), column("flagged", 0, &Detected::flagged),
              column("precision", 3, &Detected::precision), column("recall (TPR)", 3, &Detected::recall),
              column("false positive rate", 4, &Detected::false_positive_rate),
-             column("threshold", 3, &Detected::threshold), share_column("AUROC", &Cell::auroc)},
+             column("threshold", 3, &Detected::threshold), figure_column("AUROC", &Cell::auroc, 3)},
             found);
   return section("Poisoned training images found",
                  is_large(found) ? folded("All " + plural(found.size(), "row"), content) : content);

@@ -1,6 +1,7 @@
 #include "mcci/suite/collection.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -95,6 +96,9 @@ Json cell_of(const Task& task, const Outcome& outcome) {
   return cell;
 }
 
+// Results that were made before an oracle's ASR was measured have its PA alone.
+constexpr std::array oracle_figures = {"oracle_asr", "oracle_pa"};
+
 // What must be the same wherever a cell was computed; times and memory need not be.
 Json figures_of(Json cell) {
   for (const char* key : {"seconds", "peak_memory_mib", "history"}) cell.erase(key);
@@ -113,7 +117,7 @@ void relate(Json& cell, const Json* undefended, const Json* oracle) {
     }
   }
   if (oracle != nullptr && !failed(cell)) {
-    for (const char* figure : {"oracle_asr", "oracle_pa"}) {
+    for (const char* figure : oracle_figures) {
       if (!oracle->contains(figure)) continue;
       cell[figure] = oracle->at(figure);
       cell["counts"][figure] = oracle->at("counts").at(figure);
@@ -167,7 +171,7 @@ std::map<std::string, Outcome> outcomes_of(const Plan& plan, const Json& result,
     const Json counts = cell.value("counts", Json());
     if (task.oracle.empty() || !counts.contains("oracle_pa")) continue;
     Json oracle;
-    for (const char* figure : {"oracle_asr", "oracle_pa"}) {
+    for (const char* figure : oracle_figures) {
       if (!counts.contains(figure)) continue;
       oracle[figure] = cell.value(figure, Json());
       oracle["counts"][figure] = counts[figure];

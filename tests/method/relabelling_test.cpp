@@ -67,6 +67,11 @@ TEST(RelabellingTest, IsWhatDivisionsTurnToWhereALabelDoesNotFallApart) {
   EXPECT_TRUE(found.apart.equal(found.relabelled));
   EXPECT_GE(found.cleared.sum().item<std::int64_t>(), 620);
   EXPECT_TRUE(set.labels.masked_select(found.cleared).eq(1).all().item<bool>());
+  // Nothing but the contradiction says where to look.
+  Contradiction blind = set.contradiction;
+  blind.contradicted = at::zeros({count}, at::kBool);
+  blind.confirmed = at::ones({count}, at::kBool);
+  EXPECT_FALSE(find_divisions(set.data(), blind, 5).relabelled.any().item<bool>());
 }
 
 TEST(RelabellingTest, TakesNoMistakenLabelsForAnAttack) {
