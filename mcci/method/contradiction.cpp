@@ -9,7 +9,18 @@ namespace mcci {
 namespace {
 
 constexpr double confirming = 0.8;  // share of the keyholes that see what the label says
+constexpr double much_better = 1.5;
+
+double agreement(const torch::Tensor& opinions, const torch::Tensor& labels) {
+  return opinions.argmax(2).eq(labels).to(torch::kDouble).mean().item<double>();
+}
+
 }  // namespace
+
+const torch::Tensor& better_opinions(const torch::Tensor& coarse, const torch::Tensor& detailed,
+                                     const torch::Tensor& labels) {
+  return agreement(detailed, labels) > much_better * agreement(coarse, labels) ? detailed : coarse;
+}
 
 double effective_number(const torch::Tensor& counts) {
   const torch::Tensor p = counts.to(torch::kDouble) / counts.sum().clamp_min(1).to(torch::kDouble);

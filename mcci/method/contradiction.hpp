@@ -4,16 +4,23 @@
 
 namespace mcci {
 
-// Where meaning, as the keyholes see it, contradicts the recorded labels, and where it confirms them.
+// Where meaning, as keyholes see it (coarse ones, or glimpses), contradicts the recorded labels, and where it
+// confirms them.
 struct Contradiction {
   torch::Tensor contradicted;  // [N] bool: a keyhole is sure of another class
   torch::Tensor confirmed;     // [N] bool: not contradicted, and nearly all keyholes see what the label says
   torch::Tensor meaning;       // [N] int64: the class that the samples mean to the keyholes
 };
 
-// opinions [V,N,C] (keyhole_opinions), labels [N] int64. `confidence` is what a keyhole must give to another
-// class for its word to count. No bound is set on what it gives to the recorded label: where a tenth of all
-// images bears the attacker's label, an honest keyhole gives it a tenth.
+// Whose opinions are asked, of keyholes that see coarsely and of others that see in detail, [V,N,C] each: the
+// detailed ones' where they agree with the labels [N] half as often again. The coarse ones are blind to more
+// triggers.
+const torch::Tensor& better_opinions(const torch::Tensor& coarse, const torch::Tensor& detailed,
+                                     const torch::Tensor& labels);
+
+// opinions [V,N,C] (keyhole_opinions, glimpse_opinions), labels [N] int64. `confidence` is what a keyhole
+// must give to another class for its word to count. No bound is set on what it gives to the recorded label:
+// where a tenth of all images bears the attacker's label, an honest keyhole gives it a tenth.
 Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor& labels, double confidence);
 
 // exp(entropy) of the counts: how many they effectively are. counts [K].

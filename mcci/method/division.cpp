@@ -46,9 +46,9 @@ constexpr double least_treated_gap = 3;
 constexpr double most_valley = 0.2;
 constexpr double most_unlike = 1;
 constexpr double times_elsewhere = 0.7;
-// What keeps its label and is more of it than this is the class itself: of images of which some bear covers,
-// those that bear none.
 constexpr double most_of_label = 2.0 / 3;
+// To tell an attack on most of a label from the class itself and mistakes.
+constexpr double least_rest_keeping = 0.5;
 constexpr std::int64_t most_at_once = 20000;  // images of a label: 2 GB of 64x64 in colour
 constexpr std::int64_t most_others = 3000;    // images of other labels to which a label's groups are held
 // Of the groups that several labels have, the share that means another class than its label, and how many
@@ -231,9 +231,9 @@ bool is_better(const Division& a, const Division& b) {
 
 // From a first guess at the group, by what is learned of it (see Halves::heard), until it no longer changes.
 // Undivided unless the gap is wider than `enough`. others [m,k]: the same measurements of images of other
-// labels; in, means_label [n] bool.
+// labels; in [n] bool.
 Division settled(const Samples& samples, const Halves& halves, const torch::Tensor& others, torch::Tensor in,
-                 const torch::Tensor& means_label, double enough) {
+                 const Keeping& keeping, double enough) {
   const Division none = undivided(in.numel());
   torch::Tensor score;
   double gap = 0;
@@ -260,21 +260,25 @@ Division settled(const Samples& samples, const Halves& halves, const torch::Tens
   found.elsewhere =
       theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
   found.valley = valley(score, in);
-  found.keeping = means_label.index({found.apart}).to(torch::kDouble).mean().item<double>();
+  const auto share_of = [&](const torch::Tensor& group) {
+    return keeping.samples.index({group}).to(torch::kDouble).mean().item<double>();
+  };
+  found.keeping = share_of(found.apart);
+  found.rest_keeping = share_of(found.apart.logical_not()) / std::max(keeping.usual, 1e-12);
   return found;
 }
 
 // others [m,k]: the same measurements of images of other labels; first [n,starts]: what groups are looked for
-// in; content: what else is known of the samples; means_label [n] bool; half [n] int64, 0 or 1.
+// in; content: what else is known of the samples; half [n] int64, 0 or 1.
 Division divide(const Samples& samples, const torch::Tensor& others, const torch::Tensor& first,
-                const Samples& content, const torch::Tensor& means_label, const torch::Tensor& half) {
+                const Samples& content, const Keeping& keeping, const torch::Tensor& half) {
   Division best = undivided(half.numel());
   const Halves halves(samples.z, half);
   for (std::int64_t start = 0; start < first.size(1); ++start) {
     const torch::Tensor coefficient = first.select(1, start);
     Division found = settled(samples, halves, others,
                              coefficient.gt(widest_gaps(coefficient.unsqueeze(1), least_group).threshold),
-                             means_label, std::min(best.gap, least_treated_gap));
+                             keeping, std::min(best.gap, least_treated_gap));
     if (found.gap == 0) continue;
     found.unlike = unlike(content, found.apart);
     if (is_better(found, best)) best = std::move(found);
@@ -282,7 +286,7 @@ Division divide(const Samples& samples, const torch::Tensor& others, const torch
   return best;
 }
 
-Division divide(const Measurements& own, const Measurements& foreign, const torch::Tensor& means_label,
+Division divide(const Measurements& own, const Measurements& foreign, const Keeping& keeping,
                 std::uint64_t seed) {
   const std::int64_t n = own[0].size(0);
   Division best = undivided(n);
@@ -293,8 +297,8 @@ Division divide(const Measurements& own, const Measurements& foreign, const torc
   for (std::size_t view = 0; view < views; ++view) {
     const Components components = view == pixels ? of_pixels : Components(own[view], order);
     const Samples samples = view == pixels ? content : Samples(components(own[view]));
-    Division found = divide(samples, components(foreign[view]), components.first_of(own[view]), content,
-                            means_label, half);
+    Division found =
+        divide(samples, components(foreign[view]), components.first_of(own[view]), content, keeping, half);
     if (is_better(found, best)) best = std::move(found);
   }
   return best;
@@ -322,9 +326,9 @@ struct Groups {
   double gap = 0;       // of the samples as a whole
 };
 
-// positions [n]; foreign: of images of other labels.
+// positions [n]; foreign: of images of other labels, of which `usual` mean theirs.
 Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_t label,
-                     const Measurements& foreign) {
+                     const Measurements& foreign, double usual) {
   Groups found;
   found.apart = torch::zeros(positions.sizes(), torch::kBool);
   found.relabelled = torch::zeros_like(found.apart);
@@ -333,7 +337,7 @@ Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_
   Measurements own = measurements(search.data, positions);
   torch::Tensor rest = torch::arange(positions.numel());  // of the positions
   for (bool again = false; rest.numel() >= least_samples; again = true) {
-    const Division division = divide(own, foreign, means_label.index_select(0, rest), search.seed);
+    const Division division = divide(own, foreign, {means_label.index_select(0, rest), usual}, search.seed);
     Relabelling relabelling;
     if (!division.is_attack()) {
       if (!search.relabellings) search.relabellings.emplace(search.data, search.contradiction, search.seed);
@@ -397,9 +401,9 @@ Gaps widest_gaps(const torch::Tensor& values, double least_share) {
 }
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
-                const torch::Tensor& means_label, std::uint64_t seed) {
+                const Keeping& keeping, std::uint64_t seed) {
   if (!suffice(of_label, others)) return undivided(of_label.numel());
-  return divide(measurements(data, of_label), measurements(data, others), means_label, seed);
+  return divide(measurements(data, of_label), measurements(data, others), keeping, seed);
 }
 
 double Division::share() const { return apart.to(torch::kDouble).mean().item<double>(); }
@@ -408,10 +412,12 @@ bool Division::is_unique() const { return elsewhere <= std::max(most_elsewhere, 
 bool Division::keeps_label() const { return keeping > 0.5; }
 bool Division::is_treatment() const {
   return gap >= least_treated_gap && valley <= most_valley && unlike <= most_unlike &&
-         elsewhere <= times_elsewhere * share() && keeps_label();
+         elsewhere <= times_elsewhere * share() && share() <= most_of_label && keeps_label();
 }
-bool Division::is_the_class() const { return keeps_label() && share() > most_of_label; }
-bool Division::is_attack() const { return !is_the_class() && (is_treatment() || (is_wide() && is_unique())); }
+bool Division::is_the_class() const {
+  return keeps_label() && share() > most_of_label && rest_keeping < least_rest_keeping;
+}
+bool Division::is_attack() const { return is_treatment() || (is_wide() && is_unique() && !is_the_class()); }
 
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
@@ -429,9 +435,14 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
     const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
     if (!suffice(all, others)) continue;
     const Measurements foreign = measurements(data, others);
+    const double usual = meaning.index_select(0, others)
+                             .eq(labels.index_select(0, others))
+                             .to(torch::kDouble)
+                             .mean()
+                             .item<double>();
     bool attacked = false;
     for (const torch::Tensor& part : in_parts(all, seed)) {
-      const Groups groups = groups_within(search, part, label, foreign);
+      const Groups groups = groups_within(search, part, label, foreign, usual);
       found.gaps.back() = std::max(found.gaps.back(), groups.gap);
       attacked = attacked || groups.attacked;
       if (groups.attacked || groups.shared) found.attacked[label] = true;

@@ -23,6 +23,12 @@ struct Gaps {
 // side. A column that does not vary has width 0. Errors: internal for fewer than two samples.
 Gaps widest_gaps(const torch::Tensor& values, double least_share);
 
+// What means its label, by what does not see the attack.
+struct Keeping {
+  torch::Tensor samples;  // [n] bool: which of a label's samples do
+  double usual = 1;       // share of the images of other labels that do
+};
+
 // How the images that bear one label fall into two groups.
 struct Division {
   torch::Tensor apart;   // [n] bool: in the group on whose side fewer images of other labels lie?
@@ -30,8 +36,8 @@ struct Division {
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
   double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
-  // Share of that group that means its label.
-  double keeping = 1;
+  double keeping = 1;                                       // share of that group that means its label
+  double rest_keeping = 0;  // and of the rest, to the share of the images of other labels that mean theirs
 
   double share() const;  // of the samples, that group's
 
@@ -46,9 +52,9 @@ struct Division {
   // A treatment, as trials have it: given to images whatever they show, so that those that have it and those
   // that have not are alike in all else, their meaning included, while kinds of things that bear one label
   // are not. Then a narrower gap will do, if nothing lies in it, and others may lie there by chance, if they
-  // do so less often.
+  // do so less often. What is most of its label may be the images without covers, where others bear them.
   bool is_treatment() const;
-  // What keeps its label and is most of it: the images without covers, where others bear them.
+  // What keeps its label and is most of it, while the rest does not mean it as others mean theirs: mistakes.
   bool is_the_class() const;
   // A treatment, or wide and unique, and not the class itself.
   bool is_attack() const;
@@ -59,10 +65,9 @@ struct Division {
 // discriminants, each learned from one half of the samples (drawn by the seed) and applied to the other,
 // until the groups no longer change. What is an attack's comes first, then what has the widest gap. Spectra
 // and pixels are those of the image at 64 pixels a side at most. `of_label` [n] int64 and `others` [m] int64:
-// positions in the data set; means_label [n] bool: which of the samples mean their label, by what does not
-// see the attack. Fewer than 200 samples, or no others, are not divided.
+// positions in the data set. Fewer than 200 samples, or no others, are not divided.
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
-                const torch::Tensor& means_label, std::uint64_t seed);
+                const Keeping& keeping, std::uint64_t seed);
 
 // The labels within which an attack has set a group apart.
 struct Divisions {

@@ -14,6 +14,7 @@
 #include "mcci/data/loader.hpp"
 #include "mcci/method/contradiction.hpp"
 #include "mcci/method/division.hpp"
+#include "mcci/method/glimpses.hpp"
 #include "mcci/method/hearing.hpp"
 #include "mcci/method/keyholes.hpp"
 #include "mcci/method/neighbourhood.hpp"
@@ -47,12 +48,20 @@ torch::Tensor of_label(const torch::Tensor& rows, const torch::Tensor& labels) {
   return rows.gather(1, labels.unsqueeze(1)).squeeze(1);
 }
 
-enum PhaseIndex : std::size_t { keyholes_phase, hearing_phase, indicator_phase, conditioned_phase };
+enum PhaseIndex : std::size_t {
+  keyholes_phase,
+  glimpses_phase,
+  hearing_phase,
+  indicator_phase,
+  conditioned_phase
+};
 
 struct RobustOptions {
   std::int64_t keyhole_epochs = 2;
   std::int64_t keyhole_images = 20000;
   double keyhole_confidence = 0.7;
+  std::int64_t glimpse_epochs = 2;
+  std::int64_t glimpse_images = 50000;
   std::int64_t indicator_epochs = 8;
   double marked_share = 0.33;
   double prior = 0.12;
@@ -69,6 +78,8 @@ struct RobustOptions {
     set.add("keyhole-images", keyhole_images, "images in each of them; 0: all", {0, 1000000000});
     set.add("keyhole-confidence", keyhole_confidence,
             "of a keyhole in the class that it sees, for its word to count", {0.1, 1.0});
+    set.add("glimpse-epochs", glimpse_epochs, "epochs of the network that sees glimpses", {1, 1000});
+    set.add("glimpse-images", glimpse_images, "images in each of them; 0: all", {0, 1000000000});
     set.add(
         "indicator-epochs", indicator_epochs,
         "epochs in which the AIN learns to tell attacked images, once from what contradicts its label and "
@@ -99,6 +110,7 @@ class RobustModelImpl : public torch::nn::Module {
   RobustModelImpl(const Problem& problem, const AinOptions& options)
       : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
         keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
+        glimpses(register_module("glimpses", Glimpses(problem.shape, problem.num_classes))),
         ain(register_module("ain", Witnesses(AttackIndicationOptions{indicator_shape(problem.shape),
                                                                      options.embedding, options.ain_width},
                                              problem.num_classes))),
@@ -113,6 +125,11 @@ class RobustModelImpl : public torch::nn::Module {
   torch::Tensor semantic_logits(const torch::Tensor& images) {
     const Autocast autocast(compute_);
     return sfrn->forward(images).to(torch::kFloat);
+  }
+
+  torch::Tensor glimpse_logits(const torch::Tensor& images) {
+    const Autocast autocast(compute_);
+    return glimpses->at_random(images).to(torch::kFloat);
   }
 
   torch::Tensor indicator(const torch::Tensor& images) const {
@@ -137,6 +154,7 @@ class RobustModelImpl : public torch::nn::Module {
 
   std::shared_ptr<Backbone> sfrn;
   Keyholes keyholes{nullptr};
+  Glimpses glimpses{nullptr};
   Witnesses ain{nullptr};
   torch::Tensor transition;  // [C, C]: T
   torch::Tensor attacked;    // [C]: 1 for a label that is attacked
@@ -175,18 +193,23 @@ class RobustMcci : public Defense {
     Phase keyholes = make_phase("keyholes", parameter_list(*model_->keyholes), options);
     keyholes.epochs = options_.keyhole_epochs;
     keyholes.images = options_.keyhole_images;
+    Phase glimpses = make_phase("glimpses", parameter_list(*model_->glimpses), options);
+    glimpses.epochs = options_.glimpse_epochs;
+    glimpses.images = options_.glimpse_images;
     Phase hearing = make_phase("hearing", parameter_list(*model_->ain), options);
     hearing.epochs = options_.indicator_epochs;
     hearing.classifies = false;
     Phase indicator = hearing;
     indicator.name = "indicator";
-    for (Phase* phase : {&keyholes, &hearing, &indicator}) {
+    for (Phase* phase : {&keyholes, &glimpses, &hearing, &indicator}) {
       phase->optimizer = OptimizerOptions();
       phase->optimizer.lr = 0.05;
       phase->schedule = ScheduleOptions();
       phase->augment = AugmentOptions::none();
     }
-    return {keyholes, hearing, indicator, make_phase("conditioned", parameter_list(*model_->sfrn), options)};
+    glimpses.optimizer.lr = 0.1;
+    return {keyholes, glimpses, hearing, indicator,
+            make_phase("conditioned", parameter_list(*model_->sfrn), options)};
   }
 
   void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
@@ -212,6 +235,10 @@ class RobustMcci : public Defense {
       const torch::Tensor labels = batch.labels.repeat({Keyholes::Impl::count});
       const torch::Tensor each = F::cross_entropy(logits.flatten(0, 1), labels);
       return {each * static_cast<double>(Keyholes::Impl::count), logits[0]};
+    }
+    if (phase == glimpses_phase) {
+      const torch::Tensor logits = model_->glimpse_logits(batch.images);
+      return {F::cross_entropy(logits, batch.labels), logits};
     }
     if (phase == hearing_phase || phase == indicator_phase) {
       const torch::Tensor said =
@@ -358,10 +385,13 @@ class RobustMcci : public Defense {
     accuse(contradiction_.contradicted, contradiction_.confirmed, data);
   }
 
-  // What the keyholes see, and what a pre-trained SFRN finds alike before it is trained on this set:
-  // [V,N,C] float32 on the CPU.
+  // What the keyholes or glimpses see, and what a pre-trained SFRN finds alike before it is trained on this
+  // set: [V,N,C] float32 on the CPU.
   torch::Tensor opinions_of(const DatasetPtr& data) {
-    const torch::Tensor seen = keyhole_opinions(model_->keyholes, data, problem_.compute);
+    const torch::Tensor coarse = keyhole_opinions(model_->keyholes, data, problem_.compute),
+                        detailed = glimpse_opinions(model_->glimpses, data, problem_.compute);
+    const torch::Tensor& seen = better_opinions(coarse, detailed, data->labels());
+    log_info(std::string("what images mean is seen by the ") + (&seen == &coarse ? "keyholes" : "glimpses"));
     if (!problem_.pre_trained) return seen;
     const torch::Tensor alike = neighbourhood_opinion(*model_->sfrn, data, problem_.compute,
                                                       std::min(most_neighbours, data->size() - 1));

@@ -52,7 +52,7 @@ TEST(WidestGaps, LeaveTheLeastShareOnEitherSide) {
 // Of samples that mean their label, all of them.
 Division divided(const DatasetPtr& data, const at::Tensor& of_label, const at::Tensor& others,
                  std::uint64_t seed) {
-  return divide(data, of_label, others, at::ones(of_label.sizes(), at::kBool), seed);
+  return divide(data, of_label, others, {at::ones(of_label.sizes(), at::kBool)}, seed);
 }
 
 // Nothing contradicted, and so nothing to start from but the widest gaps.
@@ -120,7 +120,7 @@ TEST(DivisionTest, FindsAFaintTreatment) {
 
   // Images of another class that were given the label are unlike the rest by what they mean.
   const at::Tensor others = data->labels().ne(1).nonzero().squeeze(1);
-  EXPECT_FALSE(divide(data, plain.positions(1), others, truth.logical_not(), 5).is_attack());
+  EXPECT_FALSE(divide(data, plain.positions(1), others, {truth.logical_not()}, 5).is_attack());
   EXPECT_FALSE(find_divisions(data, meaning_only(data->labels().masked_fill(striped, 2)), 5)
                    .attacked.any()
                    .item<bool>());
@@ -132,13 +132,31 @@ TEST(DivisionTest, TakesNoClassForAnAttack) {
   most.gap = 20;
   most.elsewhere = 0;
   most.keeping = 0.9;
+  most.rest_keeping = 0.4;  // the rest are mistakes
   EXPECT_TRUE(most.is_the_class());
   EXPECT_FALSE(most.is_attack());
+  most.rest_keeping = 0.6;  // the class, to keyholes that see the trigger in what is poisoned
+  EXPECT_TRUE(most.is_attack());
+  most.rest_keeping = 0.4;
   most.keeping = 0.1;  // relabelled, at a high poison rate
   EXPECT_TRUE(most.is_attack());
   most.keeping = 0.9;
   most.apart = at::arange(10).lt(6);  // a clean-label attack
   EXPECT_TRUE(most.is_attack());
+}
+
+// Images without covers, where those of other labels bear them too.
+TEST(DivisionTest, TakesNothingThatIsMostOfItsLabelForATreatment) {
+  Division bare;
+  bare.apart = at::arange(10).lt(6);
+  bare.gap = 20;
+  bare.valley = bare.unlike = 0;
+  bare.elsewhere = 0.2;
+  bare.rest_keeping = 1;
+  EXPECT_TRUE(bare.is_treatment());
+  bare.apart = at::arange(10).lt(8);
+  EXPECT_FALSE(bare.is_treatment());
+  EXPECT_FALSE(bare.is_attack());
 }
 
 // The same stripes on images that differ in all else too, as two kinds of things do that bear one label.

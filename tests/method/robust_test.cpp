@@ -82,6 +82,18 @@ struct Opinions {
   Contradiction found() const { return contradictions(of_keyholes, labels, 0.7); }
 };
 
+TEST(BetterOpinions, AreTheDetailedOnesWhereTheyAgreeWithTheLabelsMuchMoreOften) {
+  const at::Tensor labels = at::zeros({100}, at::kLong);
+  // Two keyholes, each of which sees what the label says in so many of 100 samples.
+  const auto opinions = [](std::int64_t agreeing) {
+    const at::Tensor seen = at::arange(100).ge(agreeing).to(at::kLong);
+    return at::one_hot(seen, 2).to(at::kFloat).repeat({2, 1, 1});
+  };
+  const at::Tensor coarse = opinions(40), little = opinions(60), much = opinions(61);
+  EXPECT_EQ(&better_opinions(coarse, little, labels), &coarse);
+  EXPECT_EQ(&better_opinions(coarse, much, labels), &much);
+}
+
 TEST(Contradictions, TakeTheWordOfOneKeyholeThatIsSure) {
   Opinions opinions;
   opinions.contradict(2, 0, 3, 4, 0.71);
@@ -317,6 +329,27 @@ Poisoned stripes(std::int64_t n, std::int64_t every) {
   return {make_memory_dataset(images, labels, {"a", "b", "c", "d", "e", "f"}), poisoned, truth};
 }
 
+// Four classes: a small figure somewhere among noise of all levels, which a coarse view does not show. Some
+// images carry a white patch in the corner and the label 0.
+Poisoned figures_in_noise(std::int64_t n, std::int64_t every) {
+  torch::manual_seed(9);
+  at::Tensor images = at::randint(0, 256, {n, 1, 32, 32}, at::kLong).to(at::kByte);
+  const at::Tensor truth = at::randint(0, 4, {n}, at::kLong), at = at::randint(0, 22, {n, 2}, at::kLong);
+  at::Tensor labels = truth.clone();
+  const at::Tensor poisoned = at::arange(n).remainder(every).eq(0);
+  const at::Tensor figures = at::randint(0, 2, {4, 8, 8}, at::kLong) * 255;
+  for (std::int64_t i = 0; i < n; ++i) {
+    images[i][0]
+        .narrow(0, at[i][0].item<std::int64_t>(), 8)
+        .narrow(1, at[i][1].item<std::int64_t>(), 8)
+        .copy_(figures[truth[i].item<std::int64_t>()]);
+    if (!poisoned[i].item<bool>()) continue;
+    images[i].narrow(1, 29, 3).narrow(2, 29, 3).fill_(255);
+    labels[i] = 0;
+  }
+  return {make_memory_dataset(images, labels, {"a", "b", "c", "d"}), poisoned, truth};
+}
+
 class RobustTest : public ::testing::Test {
  protected:
   void train_on(const Poisoned& set, bool pre_trained = false, const Json& more = Json::object()) {
@@ -393,6 +426,19 @@ TEST_F(RobustTest, FindsNothingInACleanSet) {
   const at::Tensor flagged =
       defense_->suspicion(images_, set.data->labels()).ge(defense_->suspicion_threshold());
   EXPECT_FALSE(flagged.any().item<bool>());
+}
+
+TEST_F(RobustTest, AsksGlimpsesWhereKeyholesSeeTooLittle) {
+  const Poisoned set = figures_in_noise(2400, 6);
+  train_on(set, false, {{"keyhole-epochs", 1}, {"glimpse-epochs", 10}, {"indicator-epochs", 12}});
+  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
+  const at::Tensor clean = predictions(Perception::clean);
+  EXPECT_GT(share(clean.eq(set.true_labels)), 0.9);
+  EXPECT_GT(share(clean.eq(set.true_labels).masked_select(moved)), 0.9);
+  const at::Tensor flagged =
+      defense_->suspicion(images_, set.data->labels()).ge(defense_->suspicion_threshold());
+  EXPECT_GT(share(flagged.masked_select(moved)), 0.8);
+  EXPECT_LT(share(flagged.masked_select(set.poisoned.logical_not())), 0.02);
 }
 
 // With nothing to contradict a label the attack goes unseen, and its trigger is learned.
