@@ -430,7 +430,7 @@ TEST_F(RobustTest, FindsNothingInACleanSet) {
 
 TEST_F(RobustTest, AsksGlimpsesWhereKeyholesSeeTooLittle) {
   const Poisoned set = figures_in_noise(2400, 6);
-  train_on(set, false, {{"keyhole-epochs", 1}, {"glimpse-epochs", 10}, {"indicator-epochs", 12}});
+  train_on(set, false, {{"keyhole-epochs", 1}, {"glimpse-epochs", 10}, {"indicator-epochs", 24}});
   const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
   const at::Tensor clean = predictions(Perception::clean);
   EXPECT_GT(share(clean.eq(set.true_labels)), 0.9);
