@@ -17,9 +17,9 @@ double agreement(const torch::Tensor& opinions, const torch::Tensor& labels) {
 
 }  // namespace
 
-const torch::Tensor& better_opinions(const torch::Tensor& coarse, const torch::Tensor& detailed,
-                                     const torch::Tensor& labels) {
-  return agreement(detailed, labels) > much_better * agreement(coarse, labels) ? detailed : coarse;
+bool detail_is_needed(const torch::Tensor& coarse, const torch::Tensor& detailed,
+                      const torch::Tensor& labels) {
+  return agreement(detailed, labels) > much_better * agreement(coarse, labels);
 }
 
 double effective_number(const torch::Tensor& counts) {

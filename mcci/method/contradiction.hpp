@@ -12,11 +12,11 @@ struct Contradiction {
   torch::Tensor meaning;       // [N] int64: the class that the samples mean to the keyholes
 };
 
-// Whose opinions are asked, of keyholes that see coarsely and of others that see in detail, [V,N,C] each: the
-// detailed ones' where they agree with the labels [N] half as often again. The coarse ones are blind to more
-// triggers.
-const torch::Tensor& better_opinions(const torch::Tensor& coarse, const torch::Tensor& detailed,
-                                     const torch::Tensor& labels);
+// Of keyholes that see coarsely and of others that see in detail, opinions [V,N,C] each, the coarse ones are
+// asked, who are blind to more triggers. Unless, as it says, the detailed ones know the classes much better:
+// they agree with the labels [N] more than 1.5 times as often.
+bool detail_is_needed(const torch::Tensor& coarse, const torch::Tensor& detailed,
+                      const torch::Tensor& labels);
 
 // opinions [V,N,C] (keyhole_opinions, glimpse_opinions), labels [N] int64. `confidence` is what a keyhole
 // must give to another class for its word to count. No bound is set on what it gives to the recorded label:

@@ -390,8 +390,9 @@ class RobustMcci : public Defense {
   torch::Tensor opinions_of(const DatasetPtr& data) {
     const torch::Tensor coarse = keyhole_opinions(model_->keyholes, data, problem_.compute),
                         detailed = glimpse_opinions(model_->glimpses, data, problem_.compute);
-    const torch::Tensor& seen = better_opinions(coarse, detailed, data->labels());
-    log_info(std::string("what images mean is seen by the ") + (&seen == &coarse ? "keyholes" : "glimpses"));
+    const bool in_detail = detail_is_needed(coarse, detailed, data->labels());
+    log_info(std::string("what images mean is seen by the ") + (in_detail ? "glimpses" : "keyholes"));
+    const torch::Tensor& seen = in_detail ? detailed : coarse;
     if (!problem_.pre_trained) return seen;
     const torch::Tensor alike = neighbourhood_opinion(*model_->sfrn, data, problem_.compute,
                                                       std::min(most_neighbours, data->size() - 1));
