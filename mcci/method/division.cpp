@@ -56,6 +56,9 @@ constexpr std::int64_t most_others = 3000;    // images of other labels to which
 constexpr double least_otherwise = 0.5;
 constexpr double times_otherwise = 2;
 
+// Of how many a mask, bool, is true.
+double share_of(const torch::Tensor& mask) { return mask.to(torch::kDouble).mean().item<double>(); }
+
 // In what an attack may set images apart: which frequencies they have, what they show where, and which
 // levels their pixels take.
 enum View : std::size_t { spectra, pixels, levels, views };
@@ -135,9 +138,7 @@ class Halves {
   // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if there is
   // none, or if the group is not divided between the halves as chance would have it.
   torch::Tensor heard(const torch::Tensor& in) const {
-    const auto share = [&](std::size_t i) {
-      return in.index_select(0, rows_[i]).to(torch::kDouble).mean().item<double>();
-    };
+    const auto share = [&](std::size_t i) { return share_of(in.index_select(0, rows_[i])); };
     if (std::abs(share(0) - share(1)) > most_unequal) return {};
     torch::Tensor score = torch::empty({in.numel()}, samples_[0].z.options());
     for (std::size_t i = 0; i < 2; ++i) {
@@ -254,17 +255,14 @@ Division settled(const Samples& samples, const Halves& halves, const torch::Tens
   Division found;
   found.gap = gap;
   const torch::Tensor theirs = (*between)(others);
-  found.apart = theirs.gt(0).to(torch::kDouble).mean().item<double>() <= 0.5 ? in : in.logical_not();
+  found.apart = share_of(theirs.gt(0)) <= 0.5 ? in : in.logical_not();
   // What lies beyond the middle need not lie where the group does: others differ in their own ways.
   const torch::Tensor within = (*between)(samples.z).index({found.apart});
-  found.elsewhere =
-      theirs.ge(within.min()).logical_and(theirs.le(within.max())).to(torch::kDouble).mean().item<double>();
+  found.elsewhere = share_of(theirs.ge(within.min()).logical_and(theirs.le(within.max())));
   found.valley = valley(score, in);
-  const auto share_of = [&](const torch::Tensor& group) {
-    return keeping.samples.index({group}).to(torch::kDouble).mean().item<double>();
-  };
-  found.keeping = share_of(found.apart);
-  found.rest_keeping = share_of(found.apart.logical_not()) / std::max(keeping.usual, 1e-12);
+  found.keeping = share_of(keeping.samples.index({found.apart}));
+  found.rest_keeping =
+      share_of(keeping.samples.index({found.apart.logical_not()})) / std::max(keeping.usual, 1e-12);
   return found;
 }
 
@@ -406,7 +404,7 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
   return divide(measurements(data, of_label), measurements(data, others), keeping, seed);
 }
 
-double Division::share() const { return apart.to(torch::kDouble).mean().item<double>(); }
+double Division::share() const { return share_of(apart); }
 bool Division::is_wide() const { return gap >= least_gap; }
 bool Division::is_unique() const { return elsewhere <= std::max(most_elsewhere, share() / 10); }
 bool Division::keeps_label() const { return keeping > 0.5; }
@@ -435,11 +433,7 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
     const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
     if (!suffice(all, others)) continue;
     const Measurements foreign = measurements(data, others);
-    const double usual = meaning.index_select(0, others)
-                             .eq(labels.index_select(0, others))
-                             .to(torch::kDouble)
-                             .mean()
-                             .item<double>();
+    const double usual = share_of(meaning.index_select(0, others).eq(labels.index_select(0, others)));
     bool attacked = false;
     for (const torch::Tensor& part : in_parts(all, seed)) {
       const Groups groups = groups_within(search, part, label, foreign, usual);
@@ -455,12 +449,9 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
   }
   // What merely looks different, whatever the class, means its label as often as the rest does.
   const torch::Tensor asked = shared.index_select(0, labels);
-  const torch::Tensor otherwise = meaning.ne(labels).to(torch::kDouble);
-  const auto share_of = [&](const torch::Tensor& group) {
-    return otherwise.index({group}).mean().item<double>();
-  };
-  const double of_groups = share_of(asked.logical_and(found.apart)),
-               of_rest = share_of(asked.logical_and(found.apart.logical_not()));
+  const torch::Tensor otherwise = meaning.ne(labels);
+  const double of_groups = share_of(otherwise.index({asked.logical_and(found.apart)})),
+               of_rest = share_of(otherwise.index({asked.logical_and(found.apart.logical_not())}));
   const bool attacked = of_groups >= least_otherwise && of_groups >= times_otherwise * of_rest;
   if (!attacked) found.attacked.logical_and_(shared.logical_not());
   found.apart.logical_and_(found.attacked.index_select(0, labels));

@@ -36,8 +36,10 @@ struct Division {
   double elsewhere = 1;  // share of the images of other labels that lie where that group does
   double valley = 1;     // samples midway between the groups, to those about the emptier group's centre
   double unlike = std::numeric_limits<double>::infinity();  // what the two groups show, by their covariances
-  double keeping = 1;                                       // share of that group that means its label
-  double rest_keeping = 0;  // and of the rest, to the share of the images of other labels that mean theirs
+  // Share of that group that means its label.
+  double keeping = 1;
+  // And of the rest, to the share of the images of other labels that mean theirs.
+  double rest_keeping = 0;
 
   double share() const;  // of the samples, that group's
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
@@ -10,13 +9,12 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
-#include "mcci/data/loader.hpp"
 #include "mcci/signal/pooling.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
 
-constexpr std::int64_t batch_images = 500;
 constexpr std::int64_t most_side = 32;  // pixels
 constexpr std::int64_t width = 8;       // channels of the first convolution
 
@@ -69,14 +67,12 @@ torch::Tensor GlimpsesImpl::at_random(const torch::Tensor& images) {
 }
 
 torch::Tensor glimpse_opinions(Glimpses glimpses, const DatasetPtr& data, const Compute& compute) {
-  const torch::NoGradGuard no_grad;
   glimpses->eval();
-  std::vector<torch::Tensor> opinions;
-  for_each_batch(data, batch_images, [&](const Batch& batch) {
+  const torch::Tensor of_samples = of_every_sample(data, compute, [&](const torch::Tensor& images) {
     const Autocast autocast(compute);
-    opinions.push_back(glimpses->forward(place(batch.images, compute)).to(torch::kFloat).softmax(2).cpu());
+    return glimpses->forward(images).to(torch::kFloat).softmax(2).transpose(0, 1);
   });
-  return torch::cat(opinions, 1);
+  return of_samples.transpose(0, 1).contiguous();
 }
 
 }  // namespace mcci
