@@ -1,5 +1,6 @@
 #include "tests/baselines/testing.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <unistd.h>
@@ -159,12 +160,33 @@ Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, 
   return {std::move(setting.defense), state};
 }
 
+std::vector<Trained> train_thrice(const std::function<std::unique_ptr<Defense>()>& make,
+                                  const DatasetPtr& data, Json options, const DatasetPtr& clean) {
+  std::vector<Trained> three;
+  for (const int seed : {1, 2, 3}) {
+    options["seed"] = seed;
+    three.push_back(train_defense(make(), data, options, clean));
+  }
+  return three;
+}
+
+double median(const std::vector<Trained>& three, Measure measure, const PoisonedSet& set) {
+  std::vector<double> values;
+  for (const Trained& trained : three) values.push_back(measure(*trained.defense, set));
+  std::sort(values.begin(), values.end());
+  return values.at(1);
+}
+
 double attack_success(Defense& defense, const PoisonedSet& set) {
   return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(0));
 }
 
 double recovered(Defense& defense, const PoisonedSet& set) {
   return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(set.triggered_labels));
+}
+
+double poison_suspected(Defense& defense, const PoisonedSet& set) {
+  return share(defense.training_suspicion().ge(0).masked_select(set.poisoned));
 }
 
 double undefended_success(const PoisonedSet& set) {

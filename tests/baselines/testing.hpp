@@ -40,9 +40,18 @@ struct Trained {
 Trained train_defense(std::unique_ptr<Defense> defense, const DatasetPtr& data, const Json& options,
                       const DatasetPtr& clean = nullptr);
 
+// Trained with three seeds. One training on so small a set goes wrong now and then, and with which seed
+// depends on how the machine rounds: a defense's claim is tested by the median of its three trainings.
+std::vector<Trained> train_thrice(const std::function<std::unique_ptr<Defense>()>& make,
+                                  const DatasetPtr& data, Json options, const DatasetPtr& clean = nullptr);
+using Measure = double (*)(Defense& defense, const PoisonedSet& set);
+double median(const std::vector<Trained>& three, Measure measure, const PoisonedSet& set);
+
 // Shares of triggered images that get the label 0, and their true label.
 double attack_success(Defense& defense, const PoisonedSet& set);
 double recovered(Defense& defense, const PoisonedSet& set);
+// Share of the poisoned samples that the defense calls suspicious.
+double poison_suspected(Defense& defense, const PoisonedSet& set);
 // attack_success of plain training for five epochs: what a defense on this set is measured against.
 double undefended_success(const PoisonedSet& set);
 // Share of clean training images that get their label.

@@ -62,8 +62,10 @@ TEST_P(EveryBackbone, CopiesWithItsWeights) {
   const at::Tensor x = images();
   const at::Tensor before = net->forward(x);
   EXPECT_TRUE(copy->forward(x).equal(before));
-  const at::NoGradGuard no_grad;
-  for (at::Tensor& parameter : net->parameters()) parameter.zero_();
+  {
+    const at::NoGradGuard no_grad;
+    for (at::Tensor& parameter : net->parameters()) parameter.zero_();
+  }
   EXPECT_TRUE(copy->forward(x).equal(before)) << "nothing is shared";
 }
 
