@@ -1,5 +1,6 @@
 #include "mcci/method/hearing.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "mcci/data/loader.hpp"
@@ -62,6 +63,9 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
     Grounds of;
     of.contradicted = contradicted.back().sum().item<double>();
     of.marked = marked.back().sum().item<double>();
+    const torch::Tensor others = labels.eq(label).logical_and(contradicted.back().logical_not());
+    of.elsewhere =
+        bears.logical_and(others).sum().item<double>() / std::max(others.sum().item<double>(), 1.0);
     of.meanings = effective_number(meanings_of(hearing, marked.back()));
     of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
     triggers.push_back(trigger_of(hearing, label, marked.back()));

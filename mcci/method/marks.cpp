@@ -27,8 +27,10 @@ std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) 
   std::vector<Verdict> result;
   for (const Grounds& label : labels) {
     const double spread = std::max(meanings, std::min((classes - 1) / 2, label.marked / 3));
-    const bool common = label.marked >= share * label.contradicted && label.meanings >= spread;
-    if (label.marked >= least && (label.trigger_works() || common)) {
+    const bool of_many = label.meanings >= spread;
+    const bool common = label.marked >= share * label.contradicted && of_many;
+    const bool caused = label.trigger_works() && (of_many || label.come_together());
+    if (label.marked >= least && (caused || common)) {
       result.push_back(Verdict::marked);
     } else if (label.contradicted >= usual && label.all_meanings >= meanings) {
       result.push_back(Verdict::contradicted);

@@ -14,7 +14,10 @@ struct Grounds {
   double meanings = 0;      // effective number of classes that the marked ones mean to the keyholes
   double all_meanings = 0;  // and the contradicted ones
   double followed = 0;      // share of other images that bear the mark once the trigger is put onto them
+  double elsewhere = 0;     // share of this label's other samples that bear the mark
   bool trigger_works() const { return followed >= 0.5; }
+  // An attack acts on the label and on the image, so that contradiction and mark come together.
+  bool come_together() const { return marked >= 3 * elsewhere * contradicted; }
 };
 
 enum class Verdict {
@@ -25,8 +28,10 @@ enum class Verdict {
 
 // One verdict for each label.
 //   - The trigger is known and works (`followed` at least half), or a `share` of what contradicts the label
-//     bears a mark and means half of the other classes: difficult images of neighbouring classes look alike
-//     too. Neither asks that one label alone is attacked, nor that few are.
+//     bears a mark; and what is marked means half of the other classes: difficult images of neighbouring
+//     classes look alike too. Fewer will do for a trigger that works where what contradicts the label is
+//     marked thrice as often as what does not: what a class shares with its neighbour all of it has. None
+//     asks that one label alone is attacked, nor that few are.
 //   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: six times as
 //   many
 //     samples contradict the label as the median one, and mean at least three classes.

@@ -146,6 +146,17 @@ TEST(VerdictsTest, NameALabelWhoseTriggerWorksElsewhere) {
   EXPECT_EQ(found[3], Verdict::clean);
 }
 
+TEST(VerdictsTest, AskOfOneMeaningThatMarkAndContradictionComeTogether) {
+  std::vector<Grounds> labels = innocent();
+  labels[2] = {100, 30, 1, 2, 0.7, 0.09};
+  labels[5] = {100, 30, 1.4, 2, 0.7, 0.11};  // all of the class looks so
+  labels[7] = {100, 30, 4.5, 5, 0.7, 0.11};  // many kinds of things do, with this label alone
+  const std::vector<Verdict> found = verdicts(labels, 0.33);
+  EXPECT_EQ(found[2], Verdict::marked);
+  EXPECT_EQ(found[5], Verdict::clean);
+  EXPECT_EQ(found[7], Verdict::marked);
+}
+
 TEST(VerdictsTest, NameALabelThatMarkedImagesOfHalfTheClassesContradict) {
   std::vector<Grounds> labels = innocent();
   labels[0] = {300, 99, 4.5, 5, 0};
