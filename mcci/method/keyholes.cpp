@@ -11,13 +11,11 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/pooling.h>
 
-#include "mcci/core/progress.hpp"
-#include "mcci/data/loader.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
 
-constexpr std::int64_t batch_images = 500;
 constexpr std::int64_t fine = 16;   // pixels a side at which the image is cut to two levels
 constexpr std::int64_t coarse = 8;  // and of what the networks see
 constexpr std::int64_t width = 16;  // channels of their first convolution
@@ -73,20 +71,17 @@ torch::Tensor keyholes_in_training(Keyholes keyholes, const torch::Tensor& image
 }
 
 torch::Tensor keyhole_opinions(Keyholes keyholes, const DatasetPtr& data, const Compute& compute) {
-  const torch::NoGradGuard no_grad;
   keyholes->eval();
-  std::vector<torch::Tensor> opinions;
-  for_each_batch(data, batch_images, [&](const Batch& batch) {
-    const torch::Tensor images = place(batch.images, compute);
+  const torch::Tensor of_samples = of_every_sample(data, compute, [&](const torch::Tensor& images) {
     torch::Tensor mean;
     for (const double threshold : {0.25, 0.5, 0.75}) {
       const torch::Tensor thresholds = torch::full({images.size(0), 1, 1, 1}, threshold, images.options());
       const torch::Tensor part = keyholes->forward(images, thresholds).softmax(2).div_(3);
       mean = mean.defined() ? mean.add_(part) : part;
     }
-    opinions.push_back(mean.cpu());
+    return mean.transpose(0, 1);
   });
-  return torch::cat(opinions, 1);
+  return of_samples.transpose(0, 1).contiguous();
 }
 
 }  // namespace mcci

@@ -36,6 +36,7 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
+constexpr std::int64_t most_asked = 10000;    // samples, to see whether keyholes or glimpses are needed
 constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
 constexpr double strength_spread = 0.5;       // of the triggers that are put on in training
 
@@ -388,11 +389,14 @@ class RobustMcci : public Defense {
   // What the keyholes or glimpses see, and what a pre-trained SFRN finds alike before it is trained on this
   // set: [V,N,C] float32 on the CPU.
   torch::Tensor opinions_of(const DatasetPtr& data) {
-    const torch::Tensor coarse = keyhole_opinions(model_->keyholes, data, problem_.compute),
-                        detailed = glimpse_opinions(model_->glimpses, data, problem_.compute);
-    const bool in_detail = detail_is_needed(coarse, detailed, data->labels());
+    const torch::Tensor all = torch::ones({data->size()}, torch::kBool);
+    const DatasetPtr some = subset(data, some_of(all, most_asked, problem_.seed));
+    const bool in_detail =
+        detail_is_needed(keyhole_opinions(model_->keyholes, some, problem_.compute),
+                         glimpse_opinions(model_->glimpses, some, problem_.compute), some->labels());
     log_info(std::string("what images mean is seen by the ") + (in_detail ? "glimpses" : "keyholes"));
-    const torch::Tensor& seen = in_detail ? detailed : coarse;
+    const torch::Tensor seen = in_detail ? glimpse_opinions(model_->glimpses, data, problem_.compute)
+                                         : keyhole_opinions(model_->keyholes, data, problem_.compute);
     if (!problem_.pre_trained) return seen;
     const torch::Tensor alike = neighbourhood_opinion(*model_->sfrn, data, problem_.compute,
                                                       std::min(most_neighbours, data->size() - 1));
