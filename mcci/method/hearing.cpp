@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/marks.hpp"
+#include "mcci/signal/pooling.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -12,6 +14,8 @@ namespace {
 
 constexpr std::int64_t most_examples = 6000;  // of either kind, that a trigger is estimated from
 constexpr std::int64_t most_hosts = 500;      // images onto which it is put to see whether it works
+constexpr std::int64_t most_compared = 2000;  // images of either kind, to see who knows what they mean
+constexpr double clearly = 0.9;               // of the variance that whoever knows it better leaves
 constexpr std::int64_t least_marked = 20;     // to estimate it
 
 // How many of the chosen samples mean each class: [C] float32.
@@ -19,6 +23,25 @@ torch::Tensor meanings_of(const Hearing& hearing, const torch::Tensor& chosen) {
   return hearing.contradiction.meaning.masked_select(chosen)
       .bincount({}, hearing.data->num_classes())
       .to(torch::kFloat);
+}
+
+// [n,D] float32: the images at the positions [n], 32 pixels a side at most.
+torch::Tensor pixels_of(const Hearing& hearing, const torch::Tensor& positions) {
+  return of_every_sample(subset(hearing.data, positions), Compute(),
+                         [](const torch::Tensor& images) { return pooled(images, 32).flatten(1); });
+}
+
+// Of rows [n,D] that belong to groups [n]: the mean of each of so many groups.
+torch::Tensor means_of(const torch::Tensor& rows, const torch::Tensor& group, std::int64_t groups) {
+  const torch::Tensor counts = group.bincount({}, groups).to(torch::kFloat);
+  return torch::zeros({groups, rows.size(1)})
+      .index_add_(0, group, rows)
+      .div_(counts.clamp_min(1).unsqueeze(1));
+}
+
+// Variance, over all columns, of the rows.
+double spread(const torch::Tensor& rows) {
+  return (rows - rows.mean(0)).square().sum(1).mean().item<double>();
 }
 
 torch::Tensor of_other_labels(const Hearing& hearing, std::int64_t label) {
@@ -56,7 +79,6 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
   const torch::Tensor bears = hearing.evidence.gt(sure);
   std::vector<torch::Tensor> contradicted, marked;
   std::vector<Grounds> grounds;
-  std::vector<Trigger> triggers;
   for (std::int64_t label = 0; label < classes; ++label) {
     contradicted.push_back(hearing.contradiction.contradicted.logical_and(labels.eq(label)));
     marked.push_back(contradicted.back().logical_and(bears));
@@ -68,39 +90,73 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
         bears.logical_and(others).sum().item<double>() / std::max(others.sum().item<double>(), 1.0);
     of.meanings = effective_number(meanings_of(hearing, marked.back()));
     of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
-    triggers.push_back(trigger_of(hearing, label, marked.back()));
-    if (triggers.back().defined()) {
+    const Trigger trigger = trigger_of(hearing, label, marked.back());
+    if (trigger.defined()) {
       const bool asked = hearing.intervene && !hearing.known[label].item<bool>();
-      of.followed = asked ? followed(hearing, witness, label, triggers.back()) : 1;
+      of.followed = asked ? followed(hearing, witness, label, trigger) : 1;
     }
     grounds.push_back(of);
   }
   const std::vector<Verdict> verdict = verdicts(grounds, share);
   Findings found;
   found.attacked = torch::zeros({classes}, torch::kBool);
+  found.exposed = torch::zeros_like(found.attacked);
+  found.guilty = torch::zeros_like(bears);
   found.marked = torch::zeros_like(bears);
-  torch::Tensor transition = torch::full({classes, classes}, 1e-3);
-  std::vector<torch::Tensor> scales, shifts, departures;
   for (std::int64_t label = 0; label < classes; ++label) {
     const auto i = static_cast<std::size_t>(label);
     if (verdict[i] == Verdict::clean) continue;
     found.attacked[label] = true;
-    const torch::Tensor& guilty = verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i];
-    transition.select(1, label) += meanings_of(hearing, guilty);
-    found.marked.logical_or_(guilty);
-    if (!grounds[i].trigger_works()) continue;
+    found.exposed[label] = grounds[i].trigger_works();
+    found.guilty.logical_or_(verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i]);
     // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
-    found.marked.logical_or_(bears.logical_and(labels.eq(label)));
-    scales.push_back(triggers[i].scale);
-    shifts.push_back(triggers[i].shift);
-    departures.push_back(triggers[i].departures);
+    if (grounds[i].trigger_works()) found.marked.logical_or_(bears.logical_and(labels.eq(label)));
   }
-  if (!scales.empty())
-    found.triggers = {torch::stack(scales), torch::stack(shifts), torch::stack(departures)};
-  // A class of which no attacked image was seen is treated as the others are.
-  transition += transition.sum(0, /*keepdim=*/true) / transition.sum();
-  found.transition = transition / transition.sum(1, /*keepdim=*/true);
+  found.marked.logical_or_(found.guilty);
   return found;
+}
+
+torch::Tensor better_meaning(const Hearing& hearing, const Findings& found, const torch::Tensor& other) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor meaning = hearing.contradiction.meaning.clone();
+  const torch::Tensor confirmed = some_of(hearing.contradiction.confirmed, most_compared, hearing.seed);
+  const torch::Tensor usual = means_of(pixels_of(hearing, confirmed), meaning.index_select(0, confirmed),
+                                       hearing.data->num_classes());
+  for (std::int64_t label = 0; label < hearing.data->num_classes(); ++label) {
+    const torch::Tensor guilty = found.guilty.logical_and(hearing.data->labels().eq(label));
+    const torch::Tensor some = some_of(guilty, most_compared, hearing.seed);
+    if (some.numel() == 0) continue;
+    const torch::Tensor pixels = pixels_of(hearing, some);
+    const auto departures = [&](const torch::Tensor& meant) {
+      return spread(pixels - usual.index_select(0, meant.index_select(0, some)));
+    };
+    if (departures(other) < clearly * departures(meaning)) meaning = torch::where(guilty, other, meaning);
+  }
+  return meaning;
+}
+
+Deed deed_of(const Hearing& hearing, const Findings& found) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t classes = hearing.data->num_classes();
+  Deed deed;
+  deed.transition = torch::full({classes, classes}, 1e-3);
+  std::vector<torch::Tensor> scales, shifts, departures;
+  for (std::int64_t label = 0; label < classes; ++label) {
+    if (!found.attacked[label].item<bool>()) continue;
+    const torch::Tensor guilty = found.guilty.logical_and(hearing.data->labels().eq(label));
+    deed.transition.select(1, label) += meanings_of(hearing, guilty);
+    if (!found.exposed[label].item<bool>()) continue;
+    const Trigger trigger = trigger_of(hearing, label, guilty.logical_and(hearing.evidence.gt(sure)));
+    if (!trigger.defined()) continue;
+    scales.push_back(trigger.scale);
+    shifts.push_back(trigger.shift);
+    departures.push_back(trigger.departures);
+  }
+  if (!scales.empty()) deed.triggers = {torch::stack(scales), torch::stack(shifts), torch::stack(departures)};
+  // A class of which no attacked image was seen is treated as the others are.
+  deed.transition += deed.transition.sum(0, /*keepdim=*/true) / deed.transition.sum();
+  deed.transition = deed.transition / deed.transition.sum(1, /*keepdim=*/true);
+  return deed;
 }
 
 }  // namespace mcci

@@ -29,14 +29,29 @@ struct Hearing {
 using Witness = std::function<torch::Tensor(const torch::Tensor& images)>;
 
 struct Findings {
-  torch::Tensor attacked;    // [C] bool: labels that are attacked
-  torch::Tensor transition;  // [C,C] float32: T[c,y], how often marked images that mean c bear the label y
-  torch::Tensor marked;      // [N] bool: what of the attacked labels bears the mark of it
-  Trigger triggers;          // [K,channels,H,W] each: those that work when put onto other images
+  torch::Tensor attacked;  // [C] bool: labels that are attacked
+  torch::Tensor exposed;   // [C] bool: of these, those of which a trigger is known that works on other images
+  torch::Tensor guilty;    // [N] bool: what contradicts an attacked label because of the attack
+  torch::Tensor marked;    // [N] bool: and what else bears the mark of one whose trigger is known
+};
+
+// What attackers do, as far as it was found out.
+struct Deed {
+  torch::Tensor transition;  // [C,C] float32: T[c,y], how often guilty images that mean c bear the label y
+  Trigger triggers;          // [K,channels,H,W] each: of the exposed labels; undefined: none
 };
 
 // Which labels are attacked, and by what: of each, the grounds (marks.hpp), among them the intervention with
 // its estimated trigger, and the verdict. `share` as in verdicts().
 Findings find_attack(const Hearing& hearing, const Witness& witness, double share);
+
+// What samples mean, [N] int64: what `contradiction.meaning` says, or for the guilty ones of a label what
+// `other` says, if that is clearly better. A trigger is added to what images mean: take away what images of
+// that meaning, without a trigger, look like on average, and what is left varies the least where the meaning
+// is right.
+torch::Tensor better_meaning(const Hearing& hearing, const Findings& found, const torch::Tensor& other);
+
+// What was done to the guilty images, which mean what `contradiction.meaning` says now.
+Deed deed_of(const Hearing& hearing, const Findings& found);
 
 }  // namespace mcci

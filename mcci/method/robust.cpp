@@ -345,6 +345,9 @@ class RobustMcci : public Defense {
             {"divided", &divided_},
             {"known", &known_},
             {"cleared", &cleared_},
+            {"attacked", &found_.attacked},
+            {"exposed", &found_.exposed},
+            {"guilty", &found_.guilty},
             {"examples", &examples_}};
   }
 
@@ -453,19 +456,29 @@ class RobustMcci : public Defense {
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
+    const Hearing hearing = hearing_of(data);
+    found_ = find_attack(hearing, witness, marked_share);
+    model_->attacked.copy_(found_.attacked);
+    learn_deed(hearing);
+    return found_.marked;
+  }
+
+  Hearing hearing_of(const DatasetPtr& data) const {
     const torch::Tensor known =
         torch::zeros_like(divided_).index_fill_(0, data->labels().masked_select(known_), true);
-    const Findings found = find_attack(
-        {data, contradiction_, divided_, known, evidence_.cpu(), problem_.seed, options_.has("intervention")},
-        witness, marked_share);
-    model_->attacked.copy_(found.attacked);
-    model_->transition.copy_(found.transition);
+    return {
+        data, contradiction_, divided_, known, evidence_.cpu(), problem_.seed, options_.has("intervention")};
+  }
+
+  // What attackers do to the images that were found, which mean what the hearing says.
+  void learn_deed(const Hearing& hearing) {
+    const torch::Device device = problem_.compute.device;
+    const Deed deed = deed_of(hearing, found_);
+    model_->transition.copy_(deed.transition);
     triggers_ = {};
-    if (found.triggers.defined())
-      triggers_ = {found.triggers.scale.to(problem_.compute.device),
-                   found.triggers.shift.to(problem_.compute.device),
-                   found.triggers.departures.to(problem_.compute.device)};
-    return found.marked;
+    if (deed.triggers.defined())
+      triggers_ = {deed.triggers.scale.to(device), deed.triggers.shift.to(device),
+                   deed.triggers.departures.to(device)};
   }
 
   // Images of a step, some of which get a trigger and keep their label: the cell that the training set lacks,
@@ -555,6 +568,11 @@ class RobustMcci : public Defense {
           return model_->semantic_logits(images).softmax(1);
         }).to(problem_.compute.device);
     meant_.index_copy_(0, asked, epoch > 1 ? 0.5 * (meant_.index_select(0, asked) + now) : now);
+    // What the attack does to images shows once it is known what they mean. Keyholes do not know where they
+    // see the trigger; of some attacks the SFRN does, once it has learned from other images.
+    Hearing hearing = hearing_of(data);
+    hearing.contradiction.meaning = better_meaning(hearing, found_, meant_.argmax(1).cpu());
+    learn_deed(hearing);
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
     const auto [confidence, meaning] = meant_.max(1);
     const torch::Tensor attacked = odds.gt(0);
@@ -585,10 +603,11 @@ class RobustMcci : public Defense {
   RobustModel model_{nullptr};
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
-  torch::Tensor divided_;        // [C] bool: labels within which an attack has set a group apart
-  torch::Tensor known_;          // [N] bool: what is an attack's whatever the witnesses say
-  torch::Tensor cleared_;        // [N] bool: what is not
-  torch::Tensor examples_;       // [M] int64: what the witnesses learn from
+  Findings found_;
+  torch::Tensor divided_;   // [C] bool: labels within which an attack has set a group apart
+  torch::Tensor known_;     // [N] bool: what is an attack's whatever the witnesses say
+  torch::Tensor cleared_;   // [N] bool: what is not
+  torch::Tensor examples_;  // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it
   torch::Tensor controls_;  // [C, C] float32: how much a sample that means c counts against the label y
