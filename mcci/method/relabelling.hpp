@@ -19,11 +19,16 @@ struct Relabelling {
   double elsewhere = 1;  // share of the images of other labels that differ so
   double keeping = 1;    // share of those set apart that mean the label
 
+  // How widely the rest of the label varies along that difference, over how images of other labels do: what
+  // an attack has left of it is natural. Where a trigger has all strengths, those set apart are its strongest
+  // only.
+  double unrest = 0;
+
   double share() const;  // of the samples, those set apart
   // The gap, times what the difference says for the label: log(share / elsewhere), in nats. Kinds of things
   // that are taken for other classes, striped shirts, are found among these too.
   double strength() const;
-  // Wide, mostly of other meanings, and strong.
+  // Wide, mostly of other meanings, strong, and nothing of it left behind.
   bool is_attack() const;
 };
 
