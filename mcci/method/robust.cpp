@@ -38,7 +38,9 @@ constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnes
 constexpr std::int64_t least_others = 3000;
 constexpr std::int64_t most_asked = 10000;    // samples, to see whether keyholes or glimpses are needed
 constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
-constexpr double strength_spread = 0.5;       // of the triggers that are put on in training
+// Of the triggers that are put on in training, times what marked images show of them on average: an attacker
+// may show more of it at test time.
+constexpr double weakest = 0.5, strongest = 2.5;
 
 torch::Tensor limited(const torch::Tensor& evidence) {
   return evidence.clamp(-evidence_limit, evidence_limit);
@@ -491,7 +493,7 @@ class RobustMcci : public Defense {
                                      .logical_and(taught_.index_select(0, batch.indices).eq(batch.labels));
     const torch::Tensor rows = draw[0].lt(options_.transplants).logical_and(taught).nonzero().squeeze(1);
     const torch::Tensor strength =
-        (1 + strength_spread * (2 * draw[2].index_select(0, rows) - 1)).view({-1, 1, 1, 1});
+        (weakest + (strongest - weakest) * draw[2].index_select(0, rows)).view({-1, 1, 1, 1});
     const Trigger chosen = drawn(triggers_, draw[1].index_select(0, rows));
     const torch::Tensor triggered = put_on(chosen, batch.images.index_select(0, rows), strength);
     return batch.images.index_copy(0, rows, triggered.to(batch.images.dtype()));
