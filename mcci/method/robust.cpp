@@ -18,7 +18,8 @@
 #include "mcci/method/hearing.hpp"
 #include "mcci/method/keyholes.hpp"
 #include "mcci/method/neighbourhood.hpp"
-#include "mcci/method/spectrum.hpp"
+#include "mcci/method/robust_model.hpp"
+#include "mcci/method/robust_options.hpp"
 #include "mcci/method/trigger.hpp"
 #include "mcci/method/witnesses.hpp"
 #include "mcci/nn/weights.hpp"
@@ -31,7 +32,6 @@ namespace {
 namespace F = torch::nn::functional;
 
 constexpr std::int64_t batch_images = 500;
-constexpr double evidence_limit = 6;  // of the AIN alone, in nats: it is sure of more than it can know
 constexpr double out_of_question = -20;
 constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
@@ -41,10 +41,6 @@ constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained
 // Of the triggers that are put on in training, times what marked images show of them on average: an attacker
 // may show more of it at test time.
 constexpr double weakest = 0.5, strongest = 2.5;
-
-torch::Tensor limited(const torch::Tensor& evidence) {
-  return evidence.clamp(-evidence_limit, evidence_limit);
-}
 
 // Of each row, the column of its label. rows [B,C], labels [B] -> [B].
 torch::Tensor of_label(const torch::Tensor& rows, const torch::Tensor& labels) {
@@ -58,122 +54,6 @@ enum PhaseIndex : std::size_t {
   indicator_phase,
   conditioned_phase
 };
-
-struct RobustOptions {
-  std::int64_t keyhole_epochs = 2;
-  std::int64_t keyhole_images = 20000;
-  double keyhole_confidence = 0.7;
-  std::int64_t glimpse_epochs = 2;
-  std::int64_t glimpse_images = 50000;
-  std::int64_t indicator_epochs = 8;
-  double marked_share = 0.33;
-  double prior = 0.12;
-  double recovery_confidence = 0.8;
-  double transplants = 0.2;
-  std::vector<std::string> leave_out;
-
-  bool has(const char* part) const {
-    return std::find(leave_out.begin(), leave_out.end(), part) == leave_out.end();
-  }
-
-  void declare(OptionSet& set) {
-    set.add("keyhole-epochs", keyhole_epochs, "epochs of the keyholes", {1, 1000});
-    set.add("keyhole-images", keyhole_images, "images in each of them; 0: all", {0, 1000000000});
-    set.add("keyhole-confidence", keyhole_confidence,
-            "of a keyhole in the class that it sees, for its word to count", {0.1, 1.0});
-    set.add("glimpse-epochs", glimpse_epochs, "epochs of the network that sees glimpses", {1, 1000});
-    set.add("glimpse-images", glimpse_images, "images in each of them; 0: all", {0, 1000000000});
-    set.add(
-        "indicator-epochs", indicator_epochs,
-        "epochs in which the AIN learns to tell attacked images, once from what contradicts its label and "
-        "once from what of it bears a mark",
-        {1, 1000});
-    set.add("marked-share", marked_share,
-            "of what contradicts a label, how much must bear the mark of an attack to call it attacked",
-            {0.0, 1.0});
-    set.add("prior", prior, "share of attacked samples among those of an attacked label, before looking",
-            {0.001, 0.999});
-    set.add("recovery-confidence", recovery_confidence,
-            "of the SFRN in another class, from which an attacked image is given that label", {0.1, 1.0});
-    set.add("transplants", transplants,
-            "share of the images not held to be attacked onto which a trigger is put in training, where one "
-            "is known",
-            {0.0, 1.0});
-    set.add(
-        "leave-out", leave_out,
-        "parts that are left out, to see what each is worth: what contradicts labels; groups within labels; "
-        "the test of triggers on other images; the AIN's word on samples; the SFRN's; arguing against labels",
-        {"keyholes", "division", "intervention", "indicator", "posterior", "negative-evidence"});
-  }
-};
-
-// SFRN, keyholes and AIN, and what was found out about the attack.
-class RobustModelImpl : public torch::nn::Module {
- public:
-  RobustModelImpl(const Problem& problem, const AinOptions& options)
-      : sfrn(register_module("sfrn", make_backbone(problem.backbone))),
-        keyholes(register_module("keyholes", Keyholes(problem.shape.channels, problem.num_classes))),
-        glimpses(register_module("glimpses", Glimpses(problem.shape, problem.num_classes))),
-        ain(register_module("ain", Witnesses(AttackIndicationOptions{indicator_shape(problem.shape),
-                                                                     options.embedding, options.ain_width},
-                                             problem.num_classes))),
-        transition(register_buffer("transition", torch::zeros({problem.num_classes, problem.num_classes}))),
-        attacked(register_buffer("attacked", torch::zeros({problem.num_classes}))),
-        clean_indicator(register_buffer("clean_indicator", torch::zeros({options.embedding}))),
-        attacked_indicator(register_buffer("attacked_indicator", torch::zeros({options.embedding}))),
-        compute_(problem.compute) {
-    place(*this, compute_);
-  }
-
-  torch::Tensor semantic_logits(const torch::Tensor& images) {
-    const Autocast autocast(compute_);
-    return sfrn->forward(images).to(torch::kFloat);
-  }
-
-  torch::Tensor glimpse_logits(const torch::Tensor& images) {
-    const Autocast autocast(compute_);
-    return glimpses->at_random(images).to(torch::kFloat);
-  }
-
-  torch::Tensor indicator(const torch::Tensor& images) const {
-    return place(attack_indicator(images, Indicator::bands), compute_);
-  }
-
-  torch::Tensor indicator_embedding(const torch::Tensor& images) {
-    const Autocast autocast(compute_);
-    return ain->forward(indicator(images)).to(torch::kFloat);
-  }
-
-  Witnesses::Impl::Testimony testimony(const torch::Tensor& images, const torch::Tensor& witness) {
-    const Autocast autocast(compute_);
-    const auto said = ain->testimony(indicator(images), witness);
-    return {said.z_f.to(torch::kFloat), said.log_odds.to(torch::kFloat)};
-  }
-
-  // Log odds of an attack, if the images bore that label: [B, C]; both witnesses speak.
-  torch::Tensor evidence(const torch::Tensor& images) {
-    return limited(ain->log_odds(indicator_embedding(images)));
-  }
-
-  std::shared_ptr<Backbone> sfrn;
-  Keyholes keyholes{nullptr};
-  Glimpses glimpses{nullptr};
-  Witnesses ain{nullptr};
-  torch::Tensor transition;  // [C, C]: T
-  torch::Tensor attacked;    // [C]: 1 for a label that is attacked
-  torch::Tensor clean_indicator;
-  torch::Tensor attacked_indicator;
-
- private:
-  static ImageShape indicator_shape(const ImageShape& images) {
-    const torch::Tensor indicator =
-        attack_indicator(torch::zeros({1, images.channels, images.height, images.width}), Indicator::bands);
-    return {indicator.size(1), indicator.size(2), indicator.size(3)};
-  }
-
-  Compute compute_;
-};
-TORCH_MODULE(RobustModel);
 
 class RobustMcci : public Defense {
  public:
@@ -525,7 +405,8 @@ class RobustMcci : public Defense {
     for_each_batch(data, batch_images, [&](const Batch& batch) {
       const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
       const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
-      parts.push_back(limited(of_label(said.log_odds, batch.labels.to(listener.device()))));
+      parts.push_back(
+          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit));
       const torch::Tensor group = 2 * listener + parts.back().gt(0).to(torch::kLong);
       sums.index_add_(0, group, said.z_f);
       counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
