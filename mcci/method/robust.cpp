@@ -230,6 +230,7 @@ class RobustMcci : public Defense {
             {"attacked", &found_.attacked},
             {"exposed", &found_.exposed},
             {"guilty", &found_.guilty},
+            {"believed", &believed_},
             {"examples", &examples_}};
   }
 
@@ -356,6 +357,7 @@ class RobustMcci : public Defense {
   void learn_deed(const Hearing& hearing) {
     const torch::Device device = problem_.compute.device;
     const Deed deed = deed_of(hearing, found_);
+    believed_ = hearing.contradiction.meaning;
     model_->transition.copy_(deed.transition);
     triggers_ = {};
     if (deed.triggers.defined())
@@ -455,7 +457,7 @@ class RobustMcci : public Defense {
     // see the trigger; of some attacks the SFRN does, once it has learned from other images.
     Hearing hearing = hearing_of(data);
     hearing.contradiction.meaning = better_meaning(hearing, found_, meant_.argmax(1).cpu());
-    learn_deed(hearing);
+    if (!hearing.contradiction.meaning.equal(believed_)) learn_deed(hearing);
     const torch::Tensor odds = posterior_log_odds(evidence_, meant_, labels);
     const auto [confidence, meaning] = meant_.max(1);
     const torch::Tensor attacked = odds.gt(0);
@@ -487,6 +489,7 @@ class RobustMcci : public Defense {
   // Of each training sample, on the CPU.
   Contradiction contradiction_;  // where the keyholes contradict its label
   Findings found_;
+  torch::Tensor believed_;  // [N] int64: what they mean, when it was last learned what was done to images
   torch::Tensor divided_;   // [C] bool: labels within which an attack has set a group apart
   torch::Tensor known_;     // [N] bool: what is an attack's whatever the witnesses say
   torch::Tensor cleared_;   // [N] bool: what is not
