@@ -12,6 +12,7 @@
 #include "mcci/core/error.hpp"
 #include "mcci/core/interrupt.hpp"
 #include "mcci/state/module_state.hpp"
+#include "tests/train/interrupted.hpp"
 
 namespace mcci::test {
 namespace {
@@ -79,32 +80,6 @@ struct Setting {
     run.config_hash = "test";
     return run;
   }
-};
-
-// Stops the training that it watches over after some steps.
-class Interrupted : public Learner {
- public:
-  Interrupted(Learner& inner, int stop_after) : inner_(inner), left_(stop_after) {}
-  torch::nn::Module& module() override { return inner_.module(); }
-  std::vector<Phase> phases(const TrainOptions& options) override { return inner_.phases(options); }
-  void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
-    inner_.begin_epoch(phase, epoch, data);
-  }
-  DatasetPtr source(std::size_t phase, const DatasetPtr& data) override { return inner_.source(phase, data); }
-  at::Tensor pool(std::size_t phase) override { return inner_.pool(phase); }
-  StepOutput loss(std::size_t phase, const Batch& batch) override {
-    if (--left_ == 0) set_interrupt_requested(true);
-    return inner_.loss(phase, batch);
-  }
-  void finish(const DatasetPtr& data) override { inner_.finish(data); }
-  TensorList extra_state() override { return inner_.extra_state(); }
-  void set_extra_state(const TensorList& tensors, const std::string& where) override {
-    inner_.set_extra_state(tensors, where);
-  }
-
- private:
-  Learner& inner_;
-  int left_;
 };
 
 double share(const at::Tensor& hits) { return hits.to(at::kDouble).mean().item<double>(); }

@@ -1,18 +1,24 @@
 #include "mcci/method/robust.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include "mcci/method/keyholes.hpp"
+#include "mcci/core/error.hpp"
+#include "mcci/state/module_state.hpp"
 #include "mcci/train/trainer.hpp"
+#include "tests/train/interrupted.hpp"
 
 namespace mcci {
 namespace {
@@ -65,7 +71,8 @@ Poisoned figures_in_noise(std::int64_t n, std::int64_t every) {
 
 class RobustTest : public ::testing::Test {
  protected:
-  void train_on(const Poisoned& set, bool pre_trained = false, const Json& more = Json::object()) {
+  // A training of the defense anew.
+  TrainingRun prepared(const Poisoned& set, bool pre_trained = false, const Json& more = Json::object()) {
     TrainOptions options;
     OptionSet all;
     options.declare(all);
@@ -89,7 +96,12 @@ class RobustTest : public ::testing::Test {
     TrainingRun run;
     run.data = set.data;
     run.options = options;
-    state_ = train(*defense_, run);
+    run.config_hash = "test";
+    return run;
+  }
+
+  void train_on(const Poisoned& set, bool pre_trained = false, const Json& more = Json::object()) {
+    state_ = train(*defense_, prepared(set, pre_trained, more));
     images_ = to_unit(set.data->images(at::arange(set.data->size())));
   }
 
@@ -176,6 +188,40 @@ TEST_F(RobustTest, KeepsNothingOfPartsThatAreLeftOut) {
   // Without the SFRN's word, what the keyholes thought before the first epoch stands.
   const auto unasked = state({{"epochs", 2}, {"leave-out", {"posterior"}}});
   EXPECT_TRUE(unasked.at("meant").equal(state({{"epochs", 1}}).at("meant")));
+}
+
+TEST_F(RobustTest, ResumedEqualsWhole) {
+  const Poisoned set = stripes(600, 6);
+  const Json options = {{"epochs", 2}, {"keyhole-epochs", 2}, {"indicator-epochs", 2}};
+  train_on(set, false, options);
+  const TensorList weights = module_state(defense_->module()), state = defense_->extra_state();
+  for (const auto& [name, tensor] : state) {
+    if (name != "guilty" && name != "trigger_scale") continue;
+    EXPECT_TRUE(tensor.any().item<bool>()) << name;
+  }
+  const auto expect_equal = [](const TensorList& actual, const TensorList& expected) {
+    ASSERT_EQ(actual.size(), expected.size());
+    for (std::size_t i = 0; i < actual.size(); ++i)
+      EXPECT_TRUE(actual[i].second.equal(expected[i].second)) << expected[i].first;
+  };
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("mcci-robust-" + std::to_string(::getpid()));
+  // In each phase, and after the SFRN was asked, in the second epoch of the last.
+  for (const auto& [phase, steps] : {std::pair{0, 2}, {1, 2}, {2, 2}, {3, 2}, {4, 2}, {4, 25}}) {
+    TrainingRun run = prepared(set, false, options);
+    run.checkpoint = file;
+    test::Interrupted interrupted(*defense_, steps, phase);
+    EXPECT_THROW(train(interrupted, run), Error) << phase << " after " << steps;
+    set_interrupt_requested(false);
+    run = prepared(set, false, options);
+    for (at::Tensor& parameter : defense_->module().parameters()) parameter.data().zero_();
+    run.checkpoint = file;
+    run.resume = true;
+    train(*defense_, run);
+    expect_equal(module_state(defense_->module()), weights);
+    expect_equal(defense_->extra_state(), state);
+  }
+  std::filesystem::remove(file);
 }
 
 // Keyholes that have seen too little to be sure of anything: what lies among images of another label is then
