@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -25,6 +26,7 @@ class BadNets : public Attack {
             {0, 65536});
     set.add("row-offset", row_offset_, "rows between the patch and the bottom edge", {0, 65536});
     set.add("col-offset", col_offset_, "columns between the patch and the right edge", {0, 65536});
+    set.add("anywhere", anywhere_, "the patch is at a place of its own in each image, whatever the offsets");
     set.add("pattern-seed", pattern_seed_, "seed of the noise pattern",
             {0, std::numeric_limits<std::int64_t>::max()});
     declare_cover_ratio(set, cover_ratio_);
@@ -37,13 +39,16 @@ class BadNets : public Attack {
     return presets;
   }
 
+  void prepare(const PrepareContext& context) override { seed_ = context.plan.seed; }
+
   std::int64_t attack_label(std::int64_t label, std::int64_t num_classes) const override {
     return target_.attack_label(label, num_classes);
   }
 
   std::int64_t covers(const PoisonPlan& plan) const override { return covers_in_ratio(plan, cover_ratio_); }
 
-  at::Tensor apply(const at::Tensor& images, const at::Tensor&, const at::Tensor&, Stage) const override {
+  at::Tensor apply(const at::Tensor& images, const at::Tensor& indices, const at::Tensor&,
+                   Stage stage) const override {
     const std::int64_t height = images.size(2);
     const std::int64_t width = images.size(3);
     const std::string pattern = pattern_at(height, width);
@@ -58,7 +63,17 @@ class BadNets : public Attack {
                   "badnets", "lower patch-size, row-offset or col-offset");
     }
     at::Tensor triggered = images.clone();
-    triggered.narrow(2, top, side).narrow(3, left, side).copy_(make_patch(pattern, side));
+    const at::Tensor patch = make_patch(pattern, side);
+    if (!anywhere_) {
+      triggered.narrow(2, top, side).narrow(3, left, side).copy_(patch);
+      return triggered;
+    }
+    for (std::int64_t i = 0; i < images.size(0); ++i) {
+      Rng rng(derive_seed(seed_, stage == Stage::train ? "badnets place" : "badnets place in test",
+                          {static_cast<std::uint64_t>(indices[i].item<std::int64_t>())}));
+      const std::int64_t down = rng.below(height - side + 1);
+      triggered[i].narrow(1, down, side).narrow(2, rng.below(width - side + 1), side).copy_(patch);
+    }
     return triggered;
   }
 
@@ -99,8 +114,10 @@ class BadNets : public Attack {
   std::int64_t patch_size_ = 0;
   std::int64_t row_offset_ = 0;
   std::int64_t col_offset_ = 0;
+  bool anywhere_ = false;
   std::int64_t pattern_seed_ = 0;
   double cover_ratio_ = 0;
+  std::uint64_t seed_ = 0;
 };
 
 }  // namespace

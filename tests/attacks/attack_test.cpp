@@ -246,6 +246,22 @@ TEST(BadNets, IsTheSameInTrainingAndTest) {
   }
 }
 
+TEST(BadNets, IsAnywhereIfItIsAskedTo) {
+  const at::Tensor images = at::zeros({40, 1, 16, 20}, at::kByte);
+  const AttackSpec spec = spec_of("badnets", "backdoorbench", {{"anywhere", true}, {"patch-size", 3}});
+  const at::Tensor white = triggered(spec, images).eq(255);
+  EXPECT_TRUE(white.sum({1, 2, 3}).eq(9).all().item<bool>()) << "whole";
+  // Of 40 patches one is in nearly every row and column.
+  EXPECT_GT(white.any(3).any(0).sum().item<std::int64_t>(), 13);
+  EXPECT_GT(white.any(2).any(0).sum().item<std::int64_t>(), 16);
+  const at::Tensor rows = white.any(3).to(at::kFloat), columns = white.any(2).to(at::kFloat);
+  EXPECT_TRUE(rows.sum(2).eq(3).all().item<bool>() && columns.sum(2).eq(3).all().item<bool>()) << "a square";
+  EXPECT_FALSE(triggered(spec, images, Stage::test).eq(255).equal(white));
+  AttackSpec other = spec;
+  other.plan.seed = 8;
+  EXPECT_FALSE(triggered(other, images).eq(255).equal(white));
+}
+
 // ---- Blended
 
 // With alpha 1 the pattern is all there is.
