@@ -47,6 +47,7 @@ constexpr double most_valley = 0.2;
 constexpr double most_unlike = 1;
 constexpr double times_elsewhere = 0.7;
 constexpr double most_of_label = 2.0 / 3;
+constexpr double most_keeping = 1.0 / 3;  // of what was given a label that it does not mean
 // To tell an attack on most of a label from the class itself and mistakes.
 constexpr double least_rest_keeping = 0.5;
 constexpr std::int64_t most_at_once = 20000;  // images of a label: 2 GB of 64x64 in colour
@@ -352,7 +353,7 @@ Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_
     const torch::Tensor group = rest.masked_select(apart);
     found.attacked = true;
     found.apart.index_fill_(0, group, true);
-    if (relabelled) found.relabelled.index_fill_(0, group, true);
+    if (relabelled || division.is_relabelled()) found.relabelled.index_fill_(0, group, true);
     const torch::Tensor alike = relabelled ? relabelling.alike : torch::zeros_like(apart);
     found.cleared.index_put_({rest}, again ? alike.logical_and(found.cleared.index_select(0, rest)) : alike);
     // An attack that is not the same in all images may have set several groups apart.
@@ -415,6 +416,7 @@ bool Division::is_treatment() const {
 bool Division::is_the_class() const {
   return keeps_label() && share() > most_of_label && rest_keeping < least_rest_keeping;
 }
+bool Division::is_relabelled() const { return is_wide() && is_unique() && keeping <= most_keeping; }
 bool Division::is_attack() const { return is_treatment() || (is_wide() && is_unique() && !is_the_class()); }
 
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {

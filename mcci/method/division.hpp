@@ -58,6 +58,9 @@ struct Division {
   bool is_treatment() const;
   // What keeps its label and is most of it, while the rest does not mean it as others mean theirs: mistakes.
   bool is_the_class() const;
+  // Wide, unique, and two thirds of it mean other classes: it looks as nothing else does, and was given a
+  // label that it does not mean.
+  bool is_relabelled() const;
   // A treatment, or wide and unique, and not the class itself.
   bool is_attack() const;
 };
@@ -73,10 +76,13 @@ Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const tor
 
 // The labels within which an attack has set a group apart.
 struct Divisions {
-  torch::Tensor attacked;    // [C] bool
-  torch::Tensor apart;       // [N] bool: the samples of the groups set apart
-  torch::Tensor relabelled;  // [N] bool: those of them that a Relabelling has set apart
-  // [N] bool: of labels all of whose groups are such, what is like the rest in all that these differ by.
+  torch::Tensor attacked;  // [C] bool
+  torch::Tensor apart;     // [N] bool: the samples of the groups set apart
+  // [N] bool: those of them that were given a label which they do not mean, as a Relabelling has it or
+  // Division::is_relabelled().
+  torch::Tensor relabelled;
+  // [N] bool: of labels all of whose groups are a Relabelling's, what is like the rest in all that these
+  // differ by.
   torch::Tensor cleared;
   std::vector<double> gaps;  // of each label as a whole, attacked or not
 };

@@ -145,6 +145,25 @@ TEST(DivisionTest, TakesNoClassForAnAttack) {
   EXPECT_TRUE(most.is_attack());
 }
 
+TEST(DivisionTest, KnowsWhatWasGivenALabelThatItDoesNotMean) {
+  Division group;
+  group.apart = at::arange(10).lt(4);
+  group.gap = 5;
+  group.elsewhere = 0.01;
+  group.keeping = 0.33;
+  EXPECT_TRUE(group.is_relabelled());
+  Division other = group;
+  other.gap = 4.9;
+  EXPECT_FALSE(other.is_relabelled());
+  other = group;
+  other.elsewhere = 0.05;
+  EXPECT_FALSE(other.is_relabelled());
+  other = group;
+  other.keeping = 0.34;
+  EXPECT_FALSE(other.is_relabelled());
+  EXPECT_TRUE(other.is_attack());
+}
+
 // Images without covers, where those of other labels bear them too.
 TEST(DivisionTest, TakesNothingThatIsMostOfItsLabelForATreatment) {
   Division bare;
