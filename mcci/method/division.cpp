@@ -21,6 +21,7 @@ namespace mcci {
 namespace {
 
 constexpr std::int64_t batch_images = 500;
+constexpr std::int64_t columns_at_once = 64;      // whose gaps are looked for
 constexpr std::int64_t most_side = 64;            // pixels
 constexpr std::int64_t most_measured = 2000;      // samples whose coefficients are looked through for gaps
 constexpr std::int64_t most_coefficients = 1024;  // that a discriminant may use, those with the widest gaps
@@ -371,15 +372,12 @@ std::vector<torch::Tensor> in_parts(const torch::Tensor& positions, std::uint64_
   return positions.index_select(0, epoch_order(n, seed, 0)).chunk(parts);
 }
 
-}  // namespace
-
-Gaps widest_gaps(const torch::Tensor& values, double least_share) {
+// widest_gaps() of some columns, with at least so many samples on either side.
+Gaps gaps_of_some(const torch::Tensor& values, std::int64_t least) {
   const std::int64_t n = values.size(0);
-  if (n < 2) throw Error(ErrorKind::internal, "a gap needs two samples", "widest_gaps", "give more");
   // A row for each column, in which the samples lie side by side.
   const torch::Tensor sorted = std::get<0>(values.t().contiguous().sort(1)).to(torch::kDouble);
   const torch::Tensor centred = sorted - sorted.mean(1, /*keepdim=*/true);
-  const auto least = std::clamp<std::int64_t>(std::llround(least_share * static_cast<double>(n)), 1, n / 2);
   // Entry i: the first i + least samples on the one side.
   const std::int64_t cuts = n - 2 * least + 1;
   const torch::Tensor sum = centred.cumsum(1).narrow(1, least - 1, cuts);
@@ -397,6 +395,22 @@ Gaps widest_gaps(const torch::Tensor& values, double least_share) {
   const auto [widest, cut] = width.max(1);
   const torch::Tensor position = (cut + (least - 1)).unsqueeze(1);
   return {((sorted.gather(1, position) + sorted.gather(1, position + 1)) / 2).squeeze(1), widest};
+}
+
+}  // namespace
+
+Gaps widest_gaps(const torch::Tensor& values, double least_share) {
+  const std::int64_t n = values.size(0);
+  if (n < 2) throw Error(ErrorKind::internal, "a gap needs two samples", "widest_gaps", "give more");
+  const auto least = std::clamp<std::int64_t>(std::llround(least_share * static_cast<double>(n)), 1, n / 2);
+  // So many at a time that what is computed on the way stays in the processor's cache: twice as fast.
+  std::vector<torch::Tensor> thresholds, widths;
+  for (const torch::Tensor& some : values.split(columns_at_once, 1)) {
+    const Gaps gaps = gaps_of_some(some, least);
+    thresholds.push_back(gaps.threshold);
+    widths.push_back(gaps.width);
+  }
+  return {torch::cat(thresholds), torch::cat(widths)};
 }
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
