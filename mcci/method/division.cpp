@@ -48,7 +48,6 @@ constexpr double most_valley = 0.2;
 constexpr double most_unlike = 1;
 constexpr double times_elsewhere = 0.7;
 constexpr double most_of_label = 2.0 / 3;
-constexpr double most_keeping = 1.0 / 3;  // of what was given a label that it does not mean
 // To tell an attack on most of a label from the class itself and mistakes.
 constexpr double least_rest_keeping = 0.5;
 constexpr std::int64_t most_at_once = 20000;  // images of a label: 2 GB of 64x64 in colour

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/marks.hpp"
-#include "mcci/signal/pooling.hpp"
+#include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -15,6 +14,7 @@ namespace {
 constexpr std::int64_t most_examples = 6000;  // of either kind, that a trigger is estimated from
 constexpr std::int64_t most_hosts = 500;      // images onto which it is put to see whether it works
 constexpr std::int64_t most_compared = 2000;  // images of either kind, to see who knows what they mean
+constexpr std::int64_t most_side = 32;        // pixels at which they are compared
 constexpr double clearly = 0.9;               // of the variance that whoever knows it better leaves
 constexpr std::int64_t least_marked = 20;     // to estimate it
 
@@ -23,20 +23,6 @@ torch::Tensor meanings_of(const Hearing& hearing, const torch::Tensor& chosen) {
   return hearing.contradiction.meaning.masked_select(chosen)
       .bincount({}, hearing.data->num_classes())
       .to(torch::kFloat);
-}
-
-// [n,D] float32: the images at the positions [n], 32 pixels a side at most.
-torch::Tensor pixels_of(const Hearing& hearing, const torch::Tensor& positions) {
-  return of_every_sample(subset(hearing.data, positions), Compute(),
-                         [](const torch::Tensor& images) { return pooled(images, 32).flatten(1); });
-}
-
-// Of rows [n,D] that belong to groups [n]: the mean of each of so many groups.
-torch::Tensor means_of(const torch::Tensor& rows, const torch::Tensor& group, std::int64_t groups) {
-  const torch::Tensor counts = group.bincount({}, groups).to(torch::kFloat);
-  return torch::zeros({groups, rows.size(1)})
-      .index_add_(0, group, rows)
-      .div_(counts.clamp_min(1).unsqueeze(1));
 }
 
 // Variance, over all columns, of the rows.
@@ -120,13 +106,13 @@ torch::Tensor better_meaning(const Hearing& hearing, const Findings& found, cons
   const torch::NoGradGuard no_grad;
   torch::Tensor meaning = hearing.contradiction.meaning.clone();
   const torch::Tensor confirmed = some_of(hearing.contradiction.confirmed, most_compared, hearing.seed);
-  const torch::Tensor usual = means_of(pixels_of(hearing, confirmed), meaning.index_select(0, confirmed),
-                                       hearing.data->num_classes());
+  const torch::Tensor usual = means_of(pixels_of(hearing.data, confirmed, most_side),
+                                       meaning.index_select(0, confirmed), hearing.data->num_classes());
   for (std::int64_t label = 0; label < hearing.data->num_classes(); ++label) {
     const torch::Tensor guilty = found.guilty.logical_and(hearing.data->labels().eq(label));
     const torch::Tensor some = some_of(guilty, most_compared, hearing.seed);
     if (some.numel() == 0) continue;
-    const torch::Tensor pixels = pixels_of(hearing, some);
+    const torch::Tensor pixels = pixels_of(hearing.data, some, most_side);
     const auto departures = [&](const torch::Tensor& meant) {
       return spread(pixels - usual.index_select(0, meant.index_select(0, some)));
     };
@@ -142,7 +128,6 @@ Deed deed_of(const Hearing& hearing, const Findings& found) {
   deed.transition = torch::full({classes, classes}, 1e-3);
   std::vector<torch::Tensor> scales, shifts, departures;
   for (std::int64_t label = 0; label < classes; ++label) {
-    if (!found.attacked[label].item<bool>()) continue;
     const torch::Tensor guilty = found.guilty.logical_and(hearing.data->labels().eq(label));
     deed.transition.select(1, label) += meanings_of(hearing, guilty);
     if (!found.exposed[label].item<bool>()) continue;

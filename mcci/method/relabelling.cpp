@@ -7,15 +7,13 @@
 
 #include <ATen/ATen.h>
 
-#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
-#include "mcci/signal/pooling.hpp"
+#include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
 
-constexpr std::int64_t batch_images = 500;
 constexpr std::int64_t most_values = 3072;  // pixels, all channels together
 constexpr std::int64_t most_controls = 12000;
 constexpr std::int64_t controls_per_component = 4;
@@ -29,7 +27,6 @@ constexpr int rounds = 12;
 // of them mean the label. What else labels set apart (25 to 35 of 1,000 shirts, again and again) has gaps
 // of 2.8 at most, and a strength of 4.9.
 constexpr double least_gap = 2.5;
-constexpr double most_keeping = 1.0 / 3;
 constexpr double least_strength = 5.5;
 // Observed on the same, for groups that are an attack's 0.6 to 1.1, whole and in pieces; beside the strongest
 // half of reflections of varying strength 3.6 to 4.0.
@@ -75,11 +72,8 @@ Relabellings::Relabellings(DatasetPtr data, Contradiction contradiction, std::ui
   const torch::Tensor controls = some_of(contradiction_.confirmed, most_controls, seed);
   if (controls.numel() < controls_per_component) return;
   const torch::Tensor meaning = contradiction_.meaning.index_select(0, controls);
-  const torch::Tensor pixels = pixels_of(controls).to(torch::kDouble);
-  const torch::Tensor counts = meaning.bincount({}, data_->num_classes()).clamp_min(1).to(torch::kDouble);
-  const torch::Tensor means = torch::zeros({data_->num_classes(), pixels.size(1)}, torch::kDouble)
-                                  .index_add_(0, meaning, pixels)
-                                  .div_(counts.unsqueeze(1));
+  const torch::Tensor pixels = pixels_of(data_, controls, side_).to(torch::kDouble);
+  const torch::Tensor means = means_of(pixels, meaning, data_->num_classes());
   const torch::Tensor departure = pixels - means.index_select(0, meaning);
   const auto [variance, axes] =
       at::linalg_eigh(departure.t().mm(departure) / static_cast<double>(controls.numel()));
@@ -93,17 +87,10 @@ Relabellings::Relabellings(DatasetPtr data, Contradiction contradiction, std::ui
   some_departures_ = departures(some_);
 }
 
-torch::Tensor Relabellings::pixels_of(const torch::Tensor& positions) const {
-  std::vector<torch::Tensor> parts;
-  for_each_batch(subset(data_, positions), batch_images,
-                 [&](const Batch& batch) { parts.push_back(pooled(batch.images, side_).flatten(1)); });
-  return torch::cat(parts);
-}
-
 torch::Tensor Relabellings::departures(const torch::Tensor& positions) const {
   const torch::Tensor means = means_.index_select(0, contradiction_.meaning.index_select(0, positions));
   const torch::Tensor departure =
-      (pixels_of(positions) - means).mm(basis_).clamp_(-most_departure, most_departure);
+      (pixels_of(data_, positions, side_) - means).mm(basis_).clamp_(-most_departure, most_departure);
   return departure - departure.mm(natural_).mm(natural_.t());
 }
 

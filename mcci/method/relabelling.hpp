@@ -9,6 +9,8 @@
 
 namespace mcci {
 
+constexpr double most_keeping = 1.0 / 3;  // of what was given a label that it does not mean: share that does
+
 // Images that were given a label although they mean other classes, and that differ, in the same way, from all
 // that means what they do. A mistaken label is no such thing: its images look as others do of their meaning.
 struct Relabelling {
@@ -52,7 +54,6 @@ class Relabellings {
 
  private:
   torch::Tensor departures(const torch::Tensor& positions) const;  // [m] int64 -> [m,k]
-  torch::Tensor pixels_of(const torch::Tensor& positions) const;
 
   DatasetPtr data_;
   Contradiction contradiction_;

@@ -227,7 +227,6 @@ class RobustMcci : public Defense {
             {"divided", &divided_},
             {"known", &known_},
             {"cleared", &cleared_},
-            {"attacked", &found_.attacked},
             {"exposed", &found_.exposed},
             {"guilty", &found_.guilty},
             {"believed", &believed_},
@@ -334,15 +333,13 @@ class RobustMcci : public Defense {
     accuse(marked, unmarked.logical_or(mistaken), data);
   }
 
-  // Which labels are attacked, and by what: the model then knows. -> what bears the mark of it, [N] bool.
+  // Which labels are attacked: the model then knows. -> what bears the mark of it, [N] bool.
   torch::Tensor judge(const DatasetPtr& data, double marked_share) {
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
-    const Hearing hearing = hearing_of(data);
-    found_ = find_attack(hearing, witness, marked_share);
+    found_ = find_attack(hearing_of(data), witness, marked_share);
     model_->attacked.copy_(found_.attacked);
-    learn_deed(hearing);
     return found_.marked;
   }
 
@@ -433,6 +430,7 @@ class RobustMcci : public Defense {
     hear(data);
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     judge(data, options_.marked_share / 6);
+    learn_deed(hearing_of(data));
     const torch::Tensor held =
         certain(labels).logical_or(posterior_log_odds(evidence_, meant_, labels).gt(surely_clean));
     weight_ = held.logical_not().to(torch::kFloat);

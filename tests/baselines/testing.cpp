@@ -84,13 +84,6 @@ struct Setting {
 
 double share(const at::Tensor& hits) { return hits.to(at::kDouble).mean().item<double>(); }
 
-void expect_equal(const TensorList& a, const TensorList& b, int stop) {
-  ASSERT_EQ(a.size(), b.size()) << "stopped after " << stop;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    EXPECT_TRUE(a[i].second.equal(b[i].second)) << "stopped after " << stop << ": " << a[i].first;
-  }
-}
-
 PoisonedSet poisoned_set(std::int64_t n, std::int64_t poisons,
                          const std::function<at::Tensor(const at::Tensor& classes)>& draw,
                          const std::function<void(at::Tensor)>& add_trigger = add_patch) {
@@ -184,19 +177,20 @@ void expect_resumed_equals_whole(const std::function<std::unique_ptr<Defense>()>
   const std::filesystem::path file =
       std::filesystem::temp_directory_path() / ("mcci-baselines-" + std::to_string(::getpid()));
   for (const int stop : stops) {
+    const std::string when = "stopped after " + std::to_string(stop);
     Setting first(make(), data, options, clean);
     TrainingRun run = first.run(data);
     run.checkpoint = file;
     Interrupted interrupted(*first.defense, stop);
-    EXPECT_THROW(train(interrupted, run), Error) << "stopped after " << stop;
+    EXPECT_THROW(train(interrupted, run), Error) << when;
     set_interrupt_requested(false);
     Setting second(make(), data, options, clean);
     // The weights must come from the checkpoint.
     for (at::Tensor& parameter : second.defense->module().parameters()) parameter.data().zero_();
     run.resume = true;
     train(*second.defense, run);
-    expect_equal(module_state(second.defense->module()), module_state(whole.defense->module()), stop);
-    expect_equal(second.defense->extra_state(), whole.defense->extra_state(), stop);
+    expect_equal(module_state(second.defense->module()), module_state(whole.defense->module()), when);
+    expect_equal(second.defense->extra_state(), whole.defense->extra_state(), when);
   }
   std::filesystem::remove(file);
 }

@@ -199,27 +199,23 @@ TEST_F(RobustTest, ResumedEqualsWhole) {
     if (name != "guilty" && name != "trigger_scale") continue;
     EXPECT_TRUE(tensor.any().item<bool>()) << name;
   }
-  const auto expect_equal = [](const TensorList& actual, const TensorList& expected) {
-    ASSERT_EQ(actual.size(), expected.size());
-    for (std::size_t i = 0; i < actual.size(); ++i)
-      EXPECT_TRUE(actual[i].second.equal(expected[i].second)) << expected[i].first;
-  };
   const std::filesystem::path file =
       std::filesystem::temp_directory_path() / ("mcci-robust-" + std::to_string(::getpid()));
   // In each phase, and after the SFRN was asked, in the second epoch of the last.
   for (const auto& [phase, steps] : {std::pair{0, 2}, {1, 2}, {2, 2}, {3, 2}, {4, 2}, {4, 25}}) {
+    const std::string when = "phase " + std::to_string(phase) + " after " + std::to_string(steps);
     TrainingRun run = prepared(set, false, options);
     run.checkpoint = file;
     test::Interrupted interrupted(*defense_, steps, phase);
-    EXPECT_THROW(train(interrupted, run), Error) << phase << " after " << steps;
+    EXPECT_THROW(train(interrupted, run), Error) << when;
     set_interrupt_requested(false);
     run = prepared(set, false, options);
     for (at::Tensor& parameter : defense_->module().parameters()) parameter.data().zero_();
     run.checkpoint = file;
     run.resume = true;
     train(*defense_, run);
-    expect_equal(module_state(defense_->module()), weights);
-    expect_equal(defense_->extra_state(), state);
+    test::expect_equal(module_state(defense_->module()), weights, when);
+    test::expect_equal(defense_->extra_state(), state, when);
   }
   std::filesystem::remove(file);
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "mcci/core/interrupt.hpp"
 #include "mcci/train/learner.hpp"
 
@@ -38,5 +40,13 @@ class Interrupted : public Learner {
   int left_;
   std::optional<std::size_t> counted_;
 };
+
+// Weights or state of a training that was resumed, and of one that ran as a whole.
+inline void expect_equal(const TensorList& resumed, const TensorList& whole, const std::string& when) {
+  ASSERT_EQ(resumed.size(), whole.size()) << when;
+  for (std::size_t i = 0; i < resumed.size(); ++i) {
+    EXPECT_TRUE(resumed[i].second.equal(whole[i].second)) << when << ": " << resumed[i].first;
+  }
+}
 
 }  // namespace mcci::test
