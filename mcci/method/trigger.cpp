@@ -11,6 +11,8 @@ namespace {
 constexpr std::int64_t batch_images = 500;
 constexpr double grey_level = 1.0 / 255;
 constexpr std::int64_t departures = 32;
+// Below this a pixel is held not to fade at all.
+constexpr double least_change = 1e-3;
 // From where on a trigger varies: times the controls' variance, and above it.
 constexpr double times_variance = 2;
 constexpr double least_variance = 0.35 * 0.35;
@@ -62,8 +64,11 @@ Trigger drawn(const Trigger& triggers, const at::Tensor& draw) {
 }
 
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength) {
-  const at::Tensor change = images * (trigger.scale - 1) + trigger.shift;
-  return (images + strength * change).clamp_(0, 1);
+  // The sum of the geometric series; where nothing fades, as many terms as there are.
+  const at::Tensor faded = trigger.scale.pow(strength), change = 1 - trigger.scale;
+  const at::Tensor terms =
+      at::where(change.gt(least_change), (1 - faded) / change.clamp_min(least_change), strength);
+  return (images * faded + terms * trigger.shift).clamp_(0, 1);
 }
 
 }  // namespace mcci

@@ -36,8 +36,14 @@ Trigger estimate_trigger(const DatasetPtr& data, const at::Tensor& marked, const
 // marked images, and no departures of its own. draw [B] float32 in [0,1).
 Trigger drawn(const Trigger& triggers, const at::Tensor& draw);
 
-// images [B,C,H,W] float32 in [0,1] with the trigger on them, without departures, at `strength` ([B,1,1,1] or
-// a scalar tensor; 1: as estimated) of the change that it makes. Same shape, in [0,1].
+// images [B,C,H,W] float32 in [0,1] with the trigger on them, without departures, put on `strength` times
+// ([B,1,1,1] or a scalar tensor, at least 0, not necessarily whole; 1: as estimated), and cut to [0,1]. Same
+// shape.
+//
+//   x -> scale^n x + (1 + scale + ... + scale^(n-1)) shift
+//
+// A patch is the same at any strength, a blend approaches the picture that it blends in and no image is
+// ever inverted, a pattern grows n times.
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength);
 
 }  // namespace mcci

@@ -75,12 +75,22 @@ TEST(TriggerTest, IsDrawnWithOneOfItsDepartures) {
   EXPECT_TRUE(at::allclose(found.shift.flatten(), at::tensor({0.10F, 0.11F, 0.22F, 0.23F})));
 }
 
-TEST(TriggerTest, IsPutOnAtAnyStrengthWithinTheRange) {
-  const Trigger trigger{at::full({1, 1, 1}, 0.5F), at::full({1, 1, 1}, 0.4F), {}};
-  const at::Tensor images = at::tensor({0.2F, 0.8F, 0.2F}).view({3, 1, 1, 1});
-  const at::Tensor strength = at::tensor({1.0F, 0.5F, 4.0F}).view({3, 1, 1, 1});
-  EXPECT_TRUE(at::allclose(put_on(trigger, images, strength).flatten(), at::tensor({0.5F, 0.8F, 1.0F})));
-  EXPECT_TRUE(at::allclose(images.flatten(), at::tensor({0.2F, 0.8F, 0.2F})));
+TEST(TriggerTest, IsPutOnSoManyTimes) {
+  // A blend, a patch and a pattern that is added.
+  const Trigger trigger{
+      at::tensor({0.5F, 0.0F, 1.0F}).view({1, 1, 3}), at::tensor({0.4F, 0.9F, 0.3F}).view({1, 1, 3}), {}};
+  const at::Tensor images = at::full({4, 1, 1, 3}, 0.2F);
+  const at::Tensor strength = at::tensor({1.0F, 0.5F, 2.0F, 4.0F}).view({4, 1, 1, 1});
+  // The blend: 0.5 x + 0.4; sqrt(0.5) x + (1 - sqrt(0.5)) 0.8; 0.25 x + 0.6; 0.0625 x + 0.75.
+  const at::Tensor expected =
+      at::tensor({0.5F, 0.9F, 0.5F, 0.375736F, 0.9F, 0.35F, 0.65F, 0.9F, 0.8F, 0.7625F, 0.9F, 1.0F});
+  const at::Tensor triggered = put_on(trigger, images, strength);
+  EXPECT_TRUE(at::allclose(triggered.flatten(), expected)) << triggered;
+  EXPECT_TRUE(images.eq(0.2F).all().item<bool>());
+  // Twice at strength 1 is once at strength 2.
+  const at::Tensor once = put_on(trigger, images, at::ones({1}));
+  EXPECT_TRUE(
+      at::allclose(put_on(trigger, once, at::ones({1})), put_on(trigger, images, at::full({1}, 2.0F))));
 }
 
 }  // namespace
