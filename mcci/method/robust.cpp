@@ -33,7 +33,9 @@ namespace F = torch::nn::functional;
 
 constexpr std::int64_t batch_images = 500;
 constexpr double out_of_question = -20;
-constexpr double surely_clean = -1;           // posterior log odds up to which a label is taught
+// Posterior log odds up to which a label is taught: where its poison has been set apart, and where it is the
+// witnesses' word alone, at least.
+constexpr double surely_clean = -1, surely_clean_by_word = -4;
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
 constexpr std::int64_t most_asked = 10000;    // samples, to see whether keyholes or glimpses are needed
@@ -215,6 +217,7 @@ class RobustMcci : public Defense {
             {"weight", &weight_},
             {"rejected", &rejected_},
             {"meant", &meant_},
+            {"bounds", &bounds_},
             {"controls", &controls_},
             {"trigger_scale", &triggers_.scale},
             {"trigger_shift", &triggers_.shift},
@@ -394,6 +397,12 @@ class RobustMcci : public Defense {
                     .to(problem_.compute.device);
   }
 
+  // By the witness that did not learn from them: images [B,C,H,W], positions [B] int64 of these samples.
+  Witnesses::Impl::Testimony heard(const torch::Tensor& images, const torch::Tensor& positions) {
+    const torch::Tensor listener = 1 - witness_.index_select(0, positions.to(witness_.device()));
+    return model_->testimony(place(images, problem_.compute), listener);
+  }
+
   // The evidence on every training sample, by the witness that did not learn from it, and what attacked and
   // other indicators look like.
   void hear(const DatasetPtr& data) {
@@ -402,10 +411,10 @@ class RobustMcci : public Defense {
     torch::Tensor sums = torch::zeros({4, ain_.embedding / 2}).to(problem_.compute.device);
     torch::Tensor counts = torch::zeros({4, 1}).to(problem_.compute.device);
     for_each_batch(data, batch_images, [&](const Batch& batch) {
-      const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
-      const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
+      const auto said = heard(batch.images, batch.indices);
       parts.push_back(
-          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit));
+          of_label(said.log_odds, batch.labels.to(witness_.device())).clamp(-evidence_limit, evidence_limit));
+      const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
       const torch::Tensor group = 2 * listener + parts.back().gt(0).to(torch::kLong);
       sums.index_add_(0, group, said.z_f);
       counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
@@ -431,8 +440,9 @@ class RobustMcci : public Defense {
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     judge(data, options_.marked_share / 6);
     learn_deed(hearing_of(data));
-    const torch::Tensor held =
-        certain(labels).logical_or(posterior_log_odds(evidence_, meant_, labels).gt(surely_clean));
+    find_bounds(data);
+    const torch::Tensor held = certain(labels).logical_or(
+        teachable(posterior_log_odds(evidence_, meant_, labels), labels).logical_not());
     weight_ = held.logical_not().to(torch::kFloat);
     log_info("left out of the first epoch: " + std::to_string(held.sum().item<std::int64_t>()) + " images");
   }
@@ -466,13 +476,35 @@ class RobustMcci : public Defense {
     const torch::Tensor recovered = mislabelled.logical_and(confidence.gt(options_.recovery_confidence));
     if (options_.has("negative-evidence")) rejected_ = mislabelled.to(torch::kFloat);
     taught_ = torch::where(recovered, meaning, labels);
-    weight_ = odds.le(surely_clean)
+    weight_ = teachable(odds, labels)
                   .logical_or(recovered)
                   .logical_and(certain(labels).logical_not())
                   .to(torch::kFloat);
     log_info("held to be attacked: " + std::to_string(attacked.sum().item<std::int64_t>()) + " of " +
              std::to_string(data->size()) +
              " images; labels recovered: " + std::to_string(recovered.sum().item<std::int64_t>()));
+  }
+
+  // Poison that the witnesses do not know would teach the SFRN its trigger. So where no group was set apart,
+  // what may be poison is left out as far as the witnesses can tell it from images that this attack did not
+  // touch.
+  void find_bounds(const DatasetPtr& data) {
+    bounds_ = torch::full({data->num_classes()}, surely_clean).to(problem_.compute.device);
+    const torch::Tensor some = some_of(contradiction_.confirmed, most_examples, problem_.seed);
+    if (some.numel() == 0 || !options_.has("indicator")) return;
+    std::vector<torch::Tensor> said;
+    for_each_batch(subset(data, some), batch_images, [&](const Batch& batch) {
+      said.push_back(heard(batch.images, some.index_select(0, batch.indices)).log_odds.cpu());
+    });
+    const torch::Tensor usual = usual_evidence(torch::cat(said), data->labels().index_select(0, some));
+    bounds_ = (usual + prior_log_odds())
+                  .clamp(surely_clean_by_word, surely_clean)
+                  .masked_fill(divided_, surely_clean)
+                  .to(problem_.compute.device);
+  }
+
+  torch::Tensor teachable(const torch::Tensor& odds, const torch::Tensor& labels) const {
+    return odds.le(bounds_.index_select(0, labels));
   }
 
   // Of which the AIN alone is sure that it is attacked: [N] bool.
@@ -494,6 +526,7 @@ class RobustMcci : public Defense {
   torch::Tensor examples_;  // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;   // [N] int64: the witness that learns from it
+  torch::Tensor bounds_;    // [C] float32: posterior log odds up to which a label is taught
   torch::Tensor controls_;  // [C, C] float32: how much a sample that means c counts against the label y
   torch::Tensor accused_;   // [N] float32: 1 where the witnesses learn that it is attacked
   torch::Tensor evidence_;  // [N] float32: what the other witness says, log odds

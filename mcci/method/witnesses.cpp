@@ -1,5 +1,7 @@
 #include "mcci/method/witnesses.hpp"
 
+#include <limits>
+
 #include <ATen/ATen.h>
 
 #include "mcci/data/loader.hpp"
@@ -12,6 +14,7 @@ namespace {
 constexpr double of_the_label = 0.1;
 // Observed: at 14 the witnesses' training diverges.
 constexpr double most_weight = 5;
+constexpr double mostly = 0.8;
 
 }  // namespace
 
@@ -57,6 +60,15 @@ torch::Tensor control_weights(const torch::Tensor& meaning, const torch::Tensor&
   const torch::Tensor of_each = meaning_of_others.bincount({}, num_classes).clamp_min(1).to(torch::kFloat);
   return (((1 - of_the_label) * counts + of_the_label * torch::diag(counts.sum(0))) / of_each.unsqueeze(1))
       .clamp_max(most_weight);
+}
+
+torch::Tensor usual_evidence(const torch::Tensor& said, const torch::Tensor& labels) {
+  torch::Tensor usual = torch::full({said.size(1)}, std::numeric_limits<float>::infinity());
+  for (std::int64_t label = 0; label < said.size(1); ++label) {
+    const torch::Tensor untouched = said.select(1, label).masked_select(labels.ne(label));
+    if (untouched.numel() > 0) usual[label] = untouched.quantile(mostly);
+  }
+  return usual;
 }
 
 torch::Tensor witness_of(std::int64_t count, std::uint64_t seed) {

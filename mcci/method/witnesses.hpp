@@ -47,6 +47,11 @@ TORCH_MODULE(Witnesses);
 torch::Tensor control_weights(const torch::Tensor& meaning, const torch::Tensor& labels,
                               const torch::Tensor& meaning_of_others, std::int64_t num_classes);
 
+// What is said of images that an attack on a label surely did not touch, since they bear another: for each
+// label the evidence that four fifths of them do not exceed, infinite where there are none. said [M,C]
+// float32: log odds of an attack if the image bore the label, labels [M] int64 that they bear -> [C] float32.
+torch::Tensor usual_evidence(const torch::Tensor& said, const torch::Tensor& labels);
+
 // Which witness learns from each sample: [count] int64, 0 or 1, halves drawn by the seed.
 torch::Tensor witness_of(std::int64_t count, std::uint64_t seed);
 

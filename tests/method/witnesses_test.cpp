@@ -1,5 +1,6 @@
 #include "mcci/method/witnesses.hpp"
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -48,6 +49,23 @@ TEST(ControlWeights, MakeOthersMeanWhatTheAccusedMean) {
       << weights;
   EXPECT_EQ(control_weights(meaning, labels, others.narrow(0, 0, 3), 3)[1][0].item<float>(),
             3.6F);  // none to divide by
+}
+
+TEST(UsualEvidence, IsOfImagesThatBearAnotherLabel) {
+  // Six images that bear 0 or 1; nothing bears 2. Of label 0: 1, 2 and 6; of label 1: 10, 20, 30; of label 2:
+  // all.
+  const torch::Tensor labels = torch::tensor({1, 0, 1, 0, 0, 1}).to(torch::kLong);
+  const torch::Tensor said = torch::tensor({{1.F, 99.F, 0.F},
+                                            {99.F, 10.F, 1.F},
+                                            {2.F, 99.F, 2.F},
+                                            {99.F, 20.F, 3.F},
+                                            {99.F, 30.F, 4.F},
+                                            {6.F, 99.F, 5.F}});
+  // Four fifths of the way from the least to the most, by hand: between 2 and 6, between 20 and 30, at 4.
+  EXPECT_TRUE(usual_evidence(said, labels).allclose(torch::tensor({4.4F, 26.F, 4.F})));
+  const torch::Tensor all_one = usual_evidence(said, torch::zeros({6}, torch::kLong));
+  EXPECT_TRUE(std::isinf(all_one[0].item<float>()));
+  EXPECT_FALSE(std::isinf(all_one[1].item<float>()));
 }
 
 TEST(WitnessesTest, LearnFromHalvesDrawnBySeed) {
