@@ -1,28 +1,22 @@
 #include "mcci/method/division.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 
-#include "mcci/core/error.hpp"
-#include "mcci/data/compose.hpp"
 #include "mcci/data/loader.hpp"
+#include "mcci/method/discriminant.hpp"
+#include "mcci/method/gaps.hpp"
+#include "mcci/method/measurements.hpp"
 #include "mcci/method/relabelling.hpp"
-#include "mcci/signal/dct.hpp"
-#include "mcci/signal/pooling.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {
 
-constexpr std::int64_t batch_images = 500;
-constexpr std::int64_t columns_at_once = 64;      // whose gaps are looked for
-constexpr std::int64_t most_side = 64;            // pixels
 constexpr std::int64_t most_measured = 2000;      // samples whose coefficients are looked through for gaps
 constexpr std::int64_t most_coefficients = 1024;  // that a discriminant may use, those with the widest gaps
 constexpr std::int64_t most_components = 100;     // principal components of these
@@ -30,10 +24,6 @@ constexpr std::int64_t least_samples = 200;
 constexpr std::int64_t starts = 6;
 constexpr int rounds = 8;
 constexpr double least_group = 0.03;  // of the samples, in either group
-constexpr double ridge = 0.01;        // of the variance
-// The shares of a group in two halves drawn at random. Where they differ more, each half's discriminant has a
-// few outliers in mind, and what sets the samples apart is which half they are of.
-constexpr double most_unequal = 0.25;
 // Observed on development seeds 102 and 103 (Fashion-MNIST): SIG on a half or a tenth of a class 8.2 to 8.5,
 // clean classes at most 3.4.
 constexpr double least_gap = 5;
@@ -56,104 +46,6 @@ constexpr std::int64_t most_others = 3000;    // images of other labels to which
 // times that of the rest it is. Observed for BadNets all-to-all, seed 101: 0.90, 3.9 times.
 constexpr double least_otherwise = 0.5;
 constexpr double times_otherwise = 2;
-
-// Of how many a mask, bool, is true.
-double share_of(const torch::Tensor& mask) { return mask.to(torch::kDouble).mean().item<double>(); }
-
-// In what an attack may set images apart: which frequencies they have, what they show where, and which
-// levels their pixels take.
-enum View : std::size_t { spectra, pixels, levels, views };
-using Measurements = std::array<torch::Tensor, views>;  // [n, D] float32 each
-
-// How many pixels of each channel have each of 256 levels: images [n,C,H,W] in [0,1] -> [n, 256 C]. The root
-// of the share, whose spread depends little on the share itself.
-torch::Tensor levels_of(const torch::Tensor& images) {
-  const std::int64_t count = images.size(0), channels = images.size(1);
-  const torch::Tensor channel = torch::arange(channels).view({1, channels, 1});
-  const torch::Tensor level = (images.flatten(2) * 255).round().to(torch::kLong) + 256 * channel;
-  const torch::Tensor counted =
-      torch::zeros({count, 256 * channels})
-          .scatter_add_(1, level.flatten(1), torch::ones({1}).expand({count, level[0].numel()}));
-  return (counted / static_cast<double>(level.size(2))).sqrt();
-}
-
-Measurements measurements(const DatasetPtr& data, const torch::Tensor& positions) {
-  std::array<std::vector<torch::Tensor>, views> parts;
-  for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
-    torch::Tensor images = batch.images;
-    parts[levels].push_back(levels_of(images));
-    images = pooled(images, most_side);
-    parts[spectra].push_back(dct2(images).flatten(1));
-    parts[pixels].push_back(images.flatten(1));
-  });
-  return {torch::cat(parts[spectra]), torch::cat(parts[pixels]), torch::cat(parts[levels])};
-}
-
-// Samples z [n,k] float64 that a discriminant is learned from, and their scatter, which no grouping changes.
-class Samples {
- public:
-  explicit Samples(torch::Tensor samples) : z(std::move(samples)) {}
-  const torch::Tensor z;
-  const torch::Tensor& scatter() const {
-    if (!scatter_.defined()) scatter_ = z.t().mm(z);
-    return scatter_;
-  }
-
- private:
-  mutable torch::Tensor scatter_;  // once it is asked for
-};
-
-// What tells the samples of a group from the rest: a direction, scaled so that the spread within is one, and
-// the middle between the two.
-struct Discriminant {
-  torch::Tensor direction, middle;  // [k] float64
-
-  // How far on the group's side: z [n,k] -> [n].
-  torch::Tensor operator()(const torch::Tensor& z) const {
-    return z.matmul(direction) - middle.dot(direction);
-  }
-};
-
-// in [n] bool; undefined if one of the groups has no members.
-std::optional<Discriminant> discriminant(const Samples& samples, const torch::Tensor& in) {
-  const torch::Tensor members = torch::stack({in, in.logical_not()}).to(torch::kDouble);
-  const torch::Tensor counts = members.sum(1, /*keepdim=*/true);
-  if (counts.min().item<double>() == 0) return std::nullopt;
-  const torch::Tensor means = members.mm(samples.z) / counts;
-  torch::Tensor within =
-      (samples.scatter() - (counts * means).t().mm(means)) / static_cast<double>(in.numel());
-  within.diagonal().add_(ridge);
-  const torch::Tensor difference = means[0] - means[1];
-  const torch::Tensor direction = at::linalg_solve(within, difference);
-  return Discriminant{direction / direction.dot(difference).clamp_min(1e-12).sqrt(), means.mean(0)};
-}
-
-// The samples in two halves, each of which is heard by what the other has learned.
-class Halves {
- public:
-  // half [n] int64, 0 or 1.
-  Halves(const torch::Tensor& z, const torch::Tensor& half)
-      : rows_{half.eq(0).nonzero().squeeze(1), half.eq(1).nonzero().squeeze(1)},
-        samples_{Samples(z.index_select(0, rows_[0])), Samples(z.index_select(0, rows_[1]))} {}
-
-  // Where each sample lies along the discriminant that the other half has learned: [n]; undefined if there is
-  // none, or if the group is not divided between the halves as chance would have it.
-  torch::Tensor heard(const torch::Tensor& in) const {
-    const auto share = [&](std::size_t i) { return share_of(in.index_select(0, rows_[i])); };
-    if (std::abs(share(0) - share(1)) > most_unequal) return {};
-    torch::Tensor score = torch::empty({in.numel()}, samples_[0].z.options());
-    for (std::size_t i = 0; i < 2; ++i) {
-      const auto learned = discriminant(samples_[1 - i], in.index_select(0, rows_[1 - i]));
-      if (!learned) return {};
-      score.index_copy_(0, rows_[i], (*learned)(samples_[i].z));
-    }
-    return score;
-  }
-
- private:
-  std::array<torch::Tensor, 2> rows_;
-  std::array<Samples, 2> samples_;
-};
 
 bool suffice(const torch::Tensor& of_label, const torch::Tensor& others) {
   return of_label.numel() >= least_samples && others.numel() > 0;
@@ -205,25 +97,6 @@ double valley(const torch::Tensor& score, const torch::Tensor& in) {
   const torch::Tensor way = (score - from) / (to - from);
   const auto about = [&](double centre) { return (way - centre).abs().lt(0.15).sum().item<double>(); };
   return about(0.5) / std::max(1.0, std::min(about(0), about(1)));
-}
-
-// How unlike two groups are in what else they vary: the squared difference of their covariances, where that
-// within groups is one, for each component. Of groups drawn at random it is (k + 1) (1/n + 1/m).
-double unlike(const Samples& samples, const torch::Tensor& in) {
-  const auto spread = [&](const torch::Tensor& members) {
-    const torch::Tensor group = samples.z.index({members});
-    const torch::Tensor centred = group - group.mean(0);
-    return centred.t().mm(centred);
-  };
-  const torch::Tensor first = spread(in), second = spread(in.logical_not());
-  const auto n = static_cast<double>(in.numel()), members = in.sum().item<double>();
-  torch::Tensor within = (first + second) / n;
-  within.diagonal().add_(ridge);
-  const torch::Tensor root = at::linalg_cholesky(within);
-  const torch::Tensor difference = first / members - second / (n - members);
-  const torch::Tensor half = at::linalg_solve_triangular(root, difference, /*upper=*/false);
-  const torch::Tensor whole = at::linalg_solve_triangular(root, half.t(), /*upper=*/false);
-  return whole.square().sum().item<double>() / static_cast<double>(samples.z.size(1));
 }
 
 // The better of two: an attack's before others, then the one with the wider gap.
@@ -303,12 +176,6 @@ Division divide(const Measurements& own, const Measurements& foreign, const Keep
   return best;
 }
 
-Measurements rows_of(const Measurements& all, const torch::Tensor& chosen) {
-  Measurements some;
-  for (std::size_t view = 0; view < views; ++view) some[view] = all[view].index_select(0, chosen);
-  return some;
-}
-
 // What find_divisions works with.
 struct Search {
   const DatasetPtr& data;
@@ -371,46 +238,7 @@ std::vector<torch::Tensor> in_parts(const torch::Tensor& positions, std::uint64_
   return positions.index_select(0, epoch_order(n, seed, 0)).chunk(parts);
 }
 
-// widest_gaps() of some columns, with at least so many samples on either side.
-Gaps gaps_of_some(const torch::Tensor& values, std::int64_t least) {
-  const std::int64_t n = values.size(0);
-  // A row for each column, in which the samples lie side by side.
-  const torch::Tensor sorted = std::get<0>(values.t().contiguous().sort(1)).to(torch::kDouble);
-  const torch::Tensor centred = sorted - sorted.mean(1, /*keepdim=*/true);
-  // Entry i: the first i + least samples on the one side.
-  const std::int64_t cuts = n - 2 * least + 1;
-  const torch::Tensor sum = centred.cumsum(1).narrow(1, least - 1, cuts);
-  const torch::Tensor squared = centred.square();
-  const torch::Tensor squares = squared.cumsum(1).narrow(1, least - 1, cuts);
-  const torch::Tensor below = torch::arange(least, least + cuts, centred.options());
-  const torch::Tensor above = static_cast<double>(n) - below;
-  const torch::Tensor total = squared.sum(1, /*keepdim=*/true);
-  const torch::Tensor mean_below = sum / below, mean_above = -sum / above;
-  const torch::Tensor deviation_below = (squares / below - mean_below.square()).clamp_min(0).sqrt();
-  const torch::Tensor deviation_above = ((total - squares) / above - mean_above.square()).clamp_min(0).sqrt();
-  // What varies by less than a thousandth of the whole is rounding.
-  const torch::Tensor floor = 1e-3 * (total / static_cast<double>(n)).sqrt() + 1e-12;
-  const torch::Tensor width = (mean_above - mean_below) / (deviation_below + deviation_above + floor);
-  const auto [widest, cut] = width.max(1);
-  const torch::Tensor position = (cut + (least - 1)).unsqueeze(1);
-  return {((sorted.gather(1, position) + sorted.gather(1, position + 1)) / 2).squeeze(1), widest};
-}
-
 }  // namespace
-
-Gaps widest_gaps(const torch::Tensor& values, double least_share) {
-  const std::int64_t n = values.size(0);
-  if (n < 2) throw Error(ErrorKind::internal, "a gap needs two samples", "widest_gaps", "give more");
-  const auto least = std::clamp<std::int64_t>(std::llround(least_share * static_cast<double>(n)), 1, n / 2);
-  // So many at a time that what is computed on the way stays in the processor's cache: twice as fast.
-  std::vector<torch::Tensor> thresholds, widths;
-  for (const torch::Tensor& some : values.split(columns_at_once, 1)) {
-    const Gaps gaps = gaps_of_some(some, least);
-    thresholds.push_back(gaps.threshold);
-    widths.push_back(gaps.width);
-  }
-  return {torch::cat(thresholds), torch::cat(widths)};
-}
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
                 const Keeping& keeping, std::uint64_t seed) {
