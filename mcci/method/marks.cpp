@@ -18,10 +18,14 @@ double lower_median(std::vector<double> values) {
 
 }  // namespace
 
+double most_mistakes(const std::vector<double>& contradicted) {
+  return outlier_factor * lower_median(contradicted) + least;
+}
+
 std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) {
   std::vector<double> counts;
   for (const Grounds& label : labels) counts.push_back(label.contradicted);
-  const double usual = outlier_factor * lower_median(counts) + least;
+  const double usual = most_mistakes(counts);
   const auto classes = static_cast<double>(labels.size());
   const double meanings = std::min(least_meanings, (classes - 1) / 2);
   std::vector<Verdict> result;

@@ -26,15 +26,18 @@ enum class Verdict {
   contradicted,  // everything that is contradicted does
 };
 
+// How many samples of a label contradict it at most where nothing but mistakes do: six times as many as of
+// the median label, and ten. contradicted: of each label.
+double most_mistakes(const std::vector<double>& contradicted);
+
 // One verdict for each label.
 //   - The trigger is known and works (`followed` at least half), or a `share` of what contradicts the label
 //     bears a mark; and what is marked means half of the other classes: difficult images of neighbouring
 //     classes look alike too. Fewer will do for a trigger that works where what contradicts the label is
 //     marked thrice as often as what does not: what a class shares with its neighbour all of it has. None
 //     asks that one label alone is attacked, nor that few are.
-//   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: six times as
-//   many
-//     samples contradict the label as the median one, and mean at least three classes.
+//   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: more
+//     samples contradict the label than mistakes do, and mean at least three classes.
 std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share);
 
 }  // namespace mcci

@@ -17,6 +17,7 @@
 #include "mcci/method/glimpses.hpp"
 #include "mcci/method/hearing.hpp"
 #include "mcci/method/keyholes.hpp"
+#include "mcci/method/marks.hpp"
 #include "mcci/method/neighbourhood.hpp"
 #include "mcci/method/robust_model.hpp"
 #include "mcci/method/robust_options.hpp"
@@ -296,11 +297,12 @@ class RobustMcci : public Defense {
   // contradicts it is a mistake.
   void heed_divisions(const DatasetPtr& data) {
     const Divisions found = find_divisions(data, contradiction_, problem_.seed);
-    divided_ = found.attacked;
+    const torch::Tensor rest = contradiction_.contradicted.logical_and(found.apart.logical_not());
+    divided_ = found.attacked.logical_and(mistakes_explain(rest, data));
+    const torch::Tensor of_divided = divided_.index_select(0, data->labels());
     known_ = found.relabelled;
-    cleared_ = found.cleared;
-    contradiction_.contradicted =
-        torch::where(divided_.index_select(0, data->labels()), found.apart, contradiction_.contradicted);
+    cleared_ = found.cleared.logical_and(of_divided);
+    contradiction_.contradicted = torch::where(of_divided, found.apart, rest.logical_or(found.apart));
     contradiction_.confirmed.logical_and_(contradiction_.contradicted.logical_not());
     std::ostringstream gaps;
     gaps << std::fixed << std::setprecision(1);
@@ -312,6 +314,25 @@ class RobustMcci : public Defense {
            << found.apart.logical_and(data->labels().eq(index)).sum().item<std::int64_t>() << " images)";
     }
     log_info("the widest gap within each label: " + gaps.str());
+  }
+
+  // Of each label whether mistakes explain what contradicts it, [C] bool: no more samples do than of other
+  // labels, or they mean less than half of the other classes, as its neighbours do. Where not, the groups set
+  // apart are a part of what the attack has done. contradicted [N] bool: beside these groups.
+  torch::Tensor mistakes_explain(const torch::Tensor& contradicted, const DatasetPtr& data) const {
+    const std::int64_t classes = data->num_classes();
+    std::vector<double> counts;
+    torch::Tensor explained = torch::zeros({classes}, torch::kBool);
+    for (std::int64_t label = 0; label < classes; ++label) {
+      const torch::Tensor meanings =
+          contradiction_.meaning.masked_select(contradicted.logical_and(data->labels().eq(label)))
+              .bincount({}, classes)
+              .to(torch::kFloat);
+      counts.push_back(meanings.sum().item<double>());
+      explained[label] = 2 * effective_number(meanings) < static_cast<double>(classes - 1);
+    }
+    const torch::Tensor few = torch::tensor(counts, torch::kDouble).lt(most_mistakes(counts));
+    return few.logical_or(explained);
   }
 
   // What of the contradicted samples bears the mark of an attack; the witnesses are then heard on these

@@ -51,6 +51,11 @@ TEST(VerdictsTest, NameALabelThatMarkedImagesOfHalfTheClassesContradict) {
   EXPECT_EQ(verdicts(labels, 0.04)[3], Verdict::marked);
 }
 
+TEST(MostMistakes, IsSixTimesTheLowerMedianAndTen) {
+  EXPECT_DOUBLE_EQ(most_mistakes({5, 1, 900, 3}), 6 * 3 + 10);
+  EXPECT_DOUBLE_EQ(most_mistakes({}), 10);
+}
+
 TEST(VerdictsTest, LetNumbersSpeakWhereNothingIsMarked) {
   std::vector<Grounds> labels = innocent();
   labels[4] = {610, 0, 0, 3, 0};  // six times the median, and ten

@@ -190,6 +190,35 @@ TEST_F(RobustTest, KeepsNothingOfPartsThatAreLeftOut) {
   EXPECT_TRUE(unasked.at("meant").equal(state({{"epochs", 1}}).at("meant")));
 }
 
+// Some poisoned images bear a patch, which sets them apart within their label. Are they all that contradicts
+// it?
+TEST_F(RobustTest, KnowsAGroupThatIsAPartOfWhatTheAttackHasDone) {
+  const auto state = [&](std::int64_t every) {
+    Poisoned set = stripes(1500, 0);
+    const at::Tensor images = set.data->images(at::arange(1500)).clone();
+    set.poisoned = at::arange(1500).remainder(8).eq(0);
+    const at::Tensor marked =
+        set.poisoned.logical_and(at::arange(1500).div(8, "floor").remainder(every).eq(0));
+    for (std::int64_t i = 0; i < 1500; ++i) {
+      if (marked[i].item<bool>()) images[i].narrow(1, 28, 3).narrow(2, 28, 3).fill_(255);
+    }
+    const at::Tensor labels = set.true_labels.masked_fill(set.poisoned, 0);
+    set.data = make_memory_dataset(images, labels, set.data->classes());
+    train_on(set, false, {{"epochs", 1}});
+    std::map<std::string, at::Tensor> found;
+    for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
+    found["moved"] = set.poisoned.logical_and(set.true_labels.ne(0));
+    return found;
+  };
+  auto part = state(4);
+  EXPECT_FALSE(part["divided"][0].item<bool>());
+  EXPECT_GT(share(part["contradicted"].masked_select(part["moved"])), 0.95);
+  EXPECT_FALSE(part["cleared"].any().item<bool>());
+  auto whole = state(1);
+  EXPECT_TRUE(whole["divided"][0].item<bool>());
+  EXPECT_GT(share(whole["contradicted"].masked_select(whole["moved"])), 0.95);
+}
+
 TEST_F(RobustTest, ResumedEqualsWhole) {
   const Poisoned set = stripes(600, 6);
   const Json options = {{"epochs", 2}, {"keyhole-epochs", 2}, {"indicator-epochs", 2}};
