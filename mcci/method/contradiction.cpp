@@ -41,4 +41,9 @@ Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor&
   return result;
 }
 
+torch::Tensor meanings_of(const torch::Tensor& meaning, const torch::Tensor& chosen,
+                          std::int64_t num_classes) {
+  return meaning.masked_select(chosen).bincount({}, num_classes).to(torch::kFloat);
+}
+
 }  // namespace mcci

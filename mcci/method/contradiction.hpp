@@ -26,4 +26,8 @@ Contradiction contradictions(const torch::Tensor& opinions, const torch::Tensor&
 // exp(entropy) of the counts: how many they effectively are. counts [K].
 double effective_number(const torch::Tensor& counts);
 
+// How many of the chosen samples, [N] bool, mean each class: [C] float32. meaning [N] int64.
+torch::Tensor meanings_of(const torch::Tensor& meaning, const torch::Tensor& chosen,
+                          std::int64_t num_classes);
+
 }  // namespace mcci

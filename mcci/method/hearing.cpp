@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "mcci/data/loader.hpp"
+#include "mcci/method/gaps.hpp"
 #include "mcci/method/marks.hpp"
 #include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"
@@ -20,9 +21,7 @@ constexpr std::int64_t least_marked = 20;     // to estimate it
 
 // How many of the chosen samples mean each class: [C] float32.
 torch::Tensor meanings_of(const Hearing& hearing, const torch::Tensor& chosen) {
-  return hearing.contradiction.meaning.masked_select(chosen)
-      .bincount({}, hearing.data->num_classes())
-      .to(torch::kFloat);
+  return mcci::meanings_of(hearing.contradiction.meaning, chosen, hearing.data->num_classes());
 }
 
 // Variance, over all columns, of the rows.
@@ -53,7 +52,7 @@ Trigger trigger_of(const Hearing& hearing, std::int64_t label, const torch::Tens
 double followed(const Hearing& hearing, const Witness& witness, std::int64_t label, const Trigger& trigger) {
   const torch::Tensor hosts = some_of(of_other_labels(hearing, label), most_hosts, hearing.seed);
   const torch::Tensor images = put_on(trigger, to_unit(hearing.data->images(hosts)), torch::ones({1}));
-  return witness(images).select(1, label).gt(sure).to(torch::kDouble).mean().item<double>();
+  return share_of(witness(images).select(1, label).gt(sure));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include "mcci/data/loader.hpp"
+#include "mcci/method/gaps.hpp"
 #include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -122,9 +123,9 @@ Relabelling Relabellings::within(const torch::Tensor& of_label, std::int64_t lab
     found.gap =
         (group.mean() - rest.mean()).item<double>() /
         (group.std(/*unbiased=*/false) + rest.std(/*unbiased=*/false)).clamp_min(1e-12).item<double>();
-    found.keeping = means_label.masked_select(in).to(torch::kDouble).mean().item<double>();
+    found.keeping = share_of(means_label.masked_select(in));
     const torch::Tensor foreign = others.mm(along.of_halves);
-    found.elsewhere = foreign.gt(0.5).to(torch::kDouble).mean().item<double>();
+    found.elsewhere = share_of(foreign.gt(0.5));
     found.unrest =
         (rest.std(/*unbiased=*/false) / foreign.std(/*unbiased=*/false).clamp_min(1e-12)).item<double>();
     return found;
@@ -139,7 +140,7 @@ Relabelling Relabellings::within(const torch::Tensor& of_label, std::int64_t lab
   return settled(torch::zeros_like(contradicted).index_fill_(0, furthest, true));
 }
 
-double Relabelling::share() const { return apart.to(torch::kDouble).mean().item<double>(); }
+double Relabelling::share() const { return share_of(apart); }
 
 double Relabelling::strength() const {
   return gap * std::log(share() / std::max(elsewhere, least_elsewhere));

@@ -293,8 +293,8 @@ class RobustMcci : public Defense {
   }
 
   // A group that an attack has set apart within a label is accused as if it contradicted the label, and
-  // nothing else of that label is: no keyhole can tell where the attack keeps the label, and what else
-  // contradicts it is a mistake.
+  // nothing else of that label is, where mistakes explain it: no keyhole can tell where the attack keeps the
+  // label.
   void heed_divisions(const DatasetPtr& data) {
     const Divisions found = find_divisions(data, contradiction_, problem_.seed);
     const torch::Tensor rest = contradiction_.contradicted.logical_and(found.apart.logical_not());
@@ -325,9 +325,7 @@ class RobustMcci : public Defense {
     torch::Tensor explained = torch::zeros({classes}, torch::kBool);
     for (std::int64_t label = 0; label < classes; ++label) {
       const torch::Tensor meanings =
-          contradiction_.meaning.masked_select(contradicted.logical_and(data->labels().eq(label)))
-              .bincount({}, classes)
-              .to(torch::kFloat);
+          meanings_of(contradiction_.meaning, contradicted.logical_and(data->labels().eq(label)), classes);
       counts.push_back(meanings.sum().item<double>());
       explained[label] = 2 * effective_number(meanings) < static_cast<double>(classes - 1);
     }
@@ -418,10 +416,9 @@ class RobustMcci : public Defense {
                     .to(problem_.compute.device);
   }
 
-  // By the witness that did not learn from them: images [B,C,H,W], positions [B] int64 of these samples.
-  Witnesses::Impl::Testimony heard(const torch::Tensor& images, const torch::Tensor& positions) {
-    const torch::Tensor listener = 1 - witness_.index_select(0, positions.to(witness_.device()));
-    return model_->testimony(place(images, problem_.compute), listener);
+  // The witness that did not learn from each of these samples: positions [B] int64 -> [B] int64.
+  torch::Tensor listener_to(const torch::Tensor& positions) const {
+    return 1 - witness_.index_select(0, positions.to(witness_.device()));
   }
 
   // The evidence on every training sample, by the witness that did not learn from it, and what attacked and
@@ -432,10 +429,10 @@ class RobustMcci : public Defense {
     torch::Tensor sums = torch::zeros({4, ain_.embedding / 2}).to(problem_.compute.device);
     torch::Tensor counts = torch::zeros({4, 1}).to(problem_.compute.device);
     for_each_batch(data, batch_images, [&](const Batch& batch) {
-      const auto said = heard(batch.images, batch.indices);
+      const torch::Tensor listener = listener_to(batch.indices);
+      const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
       parts.push_back(
-          of_label(said.log_odds, batch.labels.to(witness_.device())).clamp(-evidence_limit, evidence_limit));
-      const torch::Tensor listener = 1 - witness_.index_select(0, batch.indices.to(witness_.device()));
+          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit));
       const torch::Tensor group = 2 * listener + parts.back().gt(0).to(torch::kLong);
       sums.index_add_(0, group, said.z_f);
       counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
@@ -511,16 +508,18 @@ class RobustMcci : public Defense {
   // touch.
   void find_bounds(const DatasetPtr& data) {
     bounds_ = torch::full({data->num_classes()}, surely_clean).to(problem_.compute.device);
+    const torch::Tensor by_word = model_->attacked.cpu().gt(0).logical_and(divided_.logical_not());
     const torch::Tensor some = some_of(contradiction_.confirmed, most_examples, problem_.seed);
-    if (some.numel() == 0 || !options_.has("indicator")) return;
+    if (!by_word.any().item<bool>() || some.numel() == 0 || !options_.has("indicator")) return;
     std::vector<torch::Tensor> said;
     for_each_batch(subset(data, some), batch_images, [&](const Batch& batch) {
-      said.push_back(heard(batch.images, some.index_select(0, batch.indices)).log_odds.cpu());
+      const torch::Tensor listener = listener_to(some.index_select(0, batch.indices));
+      said.push_back(model_->testimony(place(batch.images, problem_.compute), listener).log_odds.cpu());
     });
     const torch::Tensor usual = usual_evidence(torch::cat(said), data->labels().index_select(0, some));
     bounds_ = (usual + prior_log_odds())
                   .clamp(surely_clean_by_word, surely_clean)
-                  .masked_fill(divided_, surely_clean)
+                  .masked_fill(by_word.logical_not(), surely_clean)
                   .to(problem_.compute.device);
   }
 

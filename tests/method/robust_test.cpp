@@ -105,6 +105,12 @@ class RobustTest : public ::testing::Test {
     images_ = to_unit(set.data->images(at::arange(set.data->size())));
   }
 
+  std::map<std::string, at::Tensor> extra_state() {
+    std::map<std::string, at::Tensor> found;
+    for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
+    return found;
+  }
+
   at::Tensor predictions(Perception perception) { return defense_->logits(images_, perception).argmax(1); }
 
   std::unique_ptr<Defense> defense_;
@@ -178,9 +184,7 @@ TEST_F(RobustTest, KeepsNothingOfPartsThatAreLeftOut) {
   const Poisoned set = stripes(600, 6);
   const auto state = [&](const Json& options) {
     train_on(set, false, options);
-    std::map<std::string, at::Tensor> found;
-    for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
-    return found;
+    return extra_state();
   };
   const auto without = state({{"epochs", 2}, {"leave-out", {"indicator", "negative-evidence"}}});
   EXPECT_FALSE(without.at("evidence").any().item<bool>());
@@ -205,8 +209,7 @@ TEST_F(RobustTest, KnowsAGroupThatIsAPartOfWhatTheAttackHasDone) {
     const at::Tensor labels = set.true_labels.masked_fill(set.poisoned, 0);
     set.data = make_memory_dataset(images, labels, set.data->classes());
     train_on(set, false, {{"epochs", 1}});
-    std::map<std::string, at::Tensor> found;
-    for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
+    auto found = extra_state();
     found["moved"] = set.poisoned.logical_and(set.true_labels.ne(0));
     return found;
   };
