@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include "mcci/core/error.hpp"
-#include "mcci/data/reduction.hpp"
 
 namespace mcci {
 namespace {
@@ -146,23 +146,35 @@ at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const s
   return centred_on_black(resize(kept, place_of.height, place_of.width), shape).contiguous();
 }
 
-at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit) {
-  const Placement place_of = place(jpeg.height, jpeg.width, shape, fit);
-  const std::int64_t count = place_of.height * place_of.width;
+PlaneFitter::PlaneFitter(const ImageShape& shape, std::string fit) : shape_(shape), fit_(std::move(fit)) {}
+
+const PlaneFitter::Plan& PlaneFitter::plan_for(const JpegPlanes& jpeg) {
+  const std::array<std::int64_t, 4> size{jpeg.height, jpeg.width, jpeg.rows, jpeg.columns};
+  if (plan_ && plan_->size == size) return *plan_;
+  const Placement to = place(jpeg.height, jpeg.width, shape_, fit_);
+  const auto reduction_of = [&](const Image& plane, std::int64_t rows, std::int64_t columns) {
+    return Reduction(side_of_plane(plane.height, rows, jpeg.height, to.kept_height, to.height),
+                     side_of_plane(plane.width, columns, jpeg.width, to.kept_width, to.width));
+  };
+  return plan_.emplace(Plan{size, to.height, to.width, reduction_of(jpeg.planes[0], 1, 1),
+                            reduction_of(jpeg.planes[1], jpeg.rows, jpeg.columns)});
+}
+
+void PlaneFitter::operator()(const JpegPlanes& jpeg, at::Tensor out) {
+  const Plan& plan = plan_for(jpeg);
+  const std::int64_t count = plan.height * plan.width;
   const at::Tensor room = at::empty({3, count}, at::kFloat);
   float* const reduced = room.data_ptr<float>();
   for (std::size_t i = 0; i < 3; ++i) {
     const Image& plane = jpeg.planes[i];
-    const std::int64_t rows = i == 0 ? 1 : jpeg.rows, columns = i == 0 ? 1 : jpeg.columns;
-    const Reduction reduction(
-        side_of_plane(plane.height, rows, jpeg.height, place_of.kept_height, place_of.height),
-        side_of_plane(plane.width, columns, jpeg.width, place_of.kept_width, place_of.width));
-    reduction.apply<1>(plane.pixels.data(), plane.width, reduced + static_cast<std::int64_t>(i) * count);
+    (i == 0 ? plan.brightness : plan.colour)
+        .apply<1>(plane.pixels.data(), plane.width, reduced + static_cast<std::int64_t>(i) * count);
   }
   ycc_to_rgb(reduced, count);
-  at::Tensor out = at::empty({1, 3, place_of.height, place_of.width}, at::kByte);
-  round_to_bytes(reduced, 3 * count, out.data_ptr<std::uint8_t>());
-  return centred_on_black(out, shape);
+  const bool fills = plan.height == shape_.height && plan.width == shape_.width;
+  const at::Tensor image = fills ? out : at::empty({1, 3, plan.height, plan.width}, at::kByte);
+  round_to_bytes(reduced, 3 * count, image.data_ptr<std::uint8_t>());
+  if (!fills) out.copy_(centred_on_black(image, shape_));
 }
 
 bool fits_in_memory(std::int64_t count, const ImageShape& shape, const DatasetOptions& options) {

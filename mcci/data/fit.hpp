@@ -1,12 +1,15 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "mcci/data/dataset.hpp"
+#include "mcci/data/reduction.hpp"
 #include "mcci/imageio/image.hpp"
 
 namespace mcci {
@@ -28,9 +31,30 @@ ImageShape fitted_shape(const ImageShape& source, const DatasetOptions& options)
 // repeated, colour is reduced to ITU-R BT.601 luma. Returns `images` itself if they have the shape already.
 at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const std::string& fit);
 
-// The same of a JPEG's planes, each resized by itself, then made red, green and blue: [1,3,H,W]. Requires
-// shape.channels of 3.
-at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit);
+// The same of JPEGs' planes, each resized by itself, then made red, green and blue. Requires shape.channels
+// of
+// 3. How images of one size are resized is kept for the next of that size.
+class PlaneFitter {
+ public:
+  PlaneFitter(const ImageShape& shape, std::string fit);
+  // Into `out` [1,3,H,W] uint8, contiguous.
+  void operator()(const JpegPlanes& jpeg, at::Tensor out);
+
+ private:
+  // Of the latest size.
+  struct Plan {
+    std::array<std::int64_t, 4> size;  // height and width, and the pixels of each that one of the colour has
+    std::int64_t height;
+    std::int64_t width;
+    Reduction brightness;
+    Reduction colour;
+  };
+  const Plan& plan_for(const JpegPlanes& jpeg);
+
+  ImageShape shape_;
+  std::string fit_;
+  std::optional<Plan> plan_;
+};
 
 // Whether `count` images of `shape` may be held in memory.
 bool fits_in_memory(std::int64_t count, const ImageShape& shape, const DatasetOptions& options);

@@ -51,9 +51,9 @@ at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t
   return decoded(source, read_file(path, limits.max_file_bytes), path, channels, limits);
 }
 
-// [1,C,H,W] uint8 of the shape `target`. Errors: as above.
-at::Tensor read_fitted(const FileSource& source, std::size_t index, const ImageShape& target,
-                       const std::string& fit) {
+// Into `out` [1,C,H,W] uint8, of the shape `target`. Errors: as above.
+void read_fitted(const FileSource& source, std::size_t index, const ImageShape& target,
+                 const std::string& fit, PlaneFitter& fit_planes, at::Tensor out) {
   const fs::path path = source.root / source.paths[index];
   DecodeLimits limits = limits_of_samples();
   const std::string bytes = read_file(path, limits.max_file_bytes);
@@ -62,10 +62,10 @@ at::Tensor read_fitted(const FileSource& source, std::size_t index, const ImageS
     limits.target_width = target.width;
     if (target.channels == 3) {
       const auto planes = decode_jpeg_planes(bytes, path.string(), limits);
-      if (planes) return fit_planes(*planes, target, fit);
+      if (planes) return fit_planes(*planes, std::move(out));
     }
   }
-  return fit_images(decoded(source, bytes, path, target.channels, limits), target, fit);
+  out.copy_(fit_images(decoded(source, bytes, path, target.channels, limits), target, fit));
 }
 
 // What is wrong with each sample; empty: nothing.
@@ -143,8 +143,9 @@ class FileDataset : public Dataset {
     const at::Tensor checked = checked_indices(indices, size());
     const std::int64_t* const index = checked.data_ptr<std::int64_t>();
     at::Tensor out = at::empty({checked.size(0), shape_.channels, shape_.height, shape_.width}, at::kByte);
+    PlaneFitter fit_planes(shape_, fit_);
     for (std::int64_t b = 0; b < checked.size(0); ++b) {
-      out.narrow(0, b, 1).copy_(read_fitted(source_, static_cast<std::size_t>(index[b]), shape_, fit_));
+      read_fitted(source_, static_cast<std::size_t>(index[b]), shape_, fit_, fit_planes, out.narrow(0, b, 1));
     }
     return out;
   }
@@ -205,7 +206,9 @@ DatasetPtr load_files(FileSource source, std::optional<ImageShape> target, const
   }
   at::Tensor images = at::empty({count, target->channels, target->height, target->width}, at::kByte);
   const Faults faults = visit_samples(source, "loading images", options, [&](std::size_t i) {
-    images.narrow(0, static_cast<std::int64_t>(i), 1).copy_(read_fitted(source, i, *target, options.fit));
+    PlaneFitter fit_planes(*target, options.fit);
+    read_fitted(source, i, *target, options.fit, fit_planes,
+                images.narrow(0, static_cast<std::int64_t>(i), 1));
   });
   const std::vector<std::int64_t> kept = leave_out(source, faults);
   if (static_cast<std::int64_t>(kept.size()) < count) images = images.index_select(0, to_tensor(kept));

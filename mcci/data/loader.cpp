@@ -14,6 +14,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/core/random.hpp"
+#include "mcci/core/vectorised.hpp"
 #include "mcci/data/source.hpp"
 #include "mcci/data/workers.hpp"
 
@@ -41,7 +42,8 @@ Change draw(const AugmentOptions& options, std::uint64_t seed, std::int64_t epoc
 }
 
 template <class Value>
-void apply(const Change& change, const Value* in, Value* out, std::int64_t height, std::int64_t width) {
+MCCI_VECTORISED void apply(const Change& change, const Value* in, Value* out, std::int64_t height,
+                           std::int64_t width) {
   const std::int64_t low = std::min(width, std::max<std::int64_t>(0, -change.dx));
   const std::int64_t high = std::max(low, std::min(width, width - change.dx));
   for (std::int64_t y = 0; y < height; ++y, out += width) {
@@ -78,6 +80,11 @@ at::Tensor augment_values(const at::Tensor& images, const at::Tensor& indices, c
     }
   }
   return result;
+}
+
+MCCI_VECTORISED void divide_by_255(const std::uint8_t* __restrict from, std::int64_t count,
+                                   float* __restrict to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
 }
 
 }  // namespace
@@ -132,7 +139,7 @@ at::Tensor to_unit(const at::Tensor& images) {
   float* const to = out.data_ptr<float>();
   constexpr std::int64_t worth_a_thread = 1 << 18;
   at::parallel_for(0, in.numel(), worth_a_thread, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<float>(from[i]) / 255.0F;
+    divide_by_255(from + begin, end - begin, to + begin);
   });
   return out;
 }

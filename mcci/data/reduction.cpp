@@ -1,46 +1,86 @@
 #include "mcci/data/reduction.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+
+#include "mcci/core/vectorised.hpp"
 
 namespace mcci {
 namespace {
 
-// sum = weight * row, or sum += weight * row.
-void combine(float* __restrict sum, const std::uint8_t* __restrict row, float weight, std::int64_t count,
-             bool first) {
-  if (first) {
-    for (std::int64_t i = 0; i < count; ++i) sum[i] = weight * static_cast<float>(row[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) sum[i] += weight * static_cast<float>(row[i]);
+// Values that are treated alike: as many rows of a plane, or the channels of a pixel and one that is not
+// used.
+template <std::int64_t Channels>
+constexpr std::int64_t lanes = Channels == 1 ? 8 : 4;
+
+// sum = the sum of weights * rows, or sum += it, from left to right.
+template <std::size_t Rows>
+MCCI_VECTORISED void combine(const std::uint8_t* __restrict row, std::int64_t row_stride,
+                             const float* __restrict weights, std::int64_t count, bool first,
+                             float* __restrict sum) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    float total = weights[0] * static_cast<float>(row[i]);
+    if (!first) total = sum[i] + total;
+    for (std::size_t k = 1; k < Rows; ++k) {
+      total += weights[k] * static_cast<float>(row[static_cast<std::int64_t>(k) * row_stride + i]);
+    }
+    sum[i] = total;
   }
 }
 
-// Values that are treated alike: four at a time are what every processor adds at once.
-constexpr std::int64_t lanes = 4;
-using Lanes = float __attribute__((vector_size(lanes * sizeof(float))));
-
-void interleave(const float* __restrict rows, std::int64_t width, float* __restrict to) {
+// `Lanes` rows of `width` values, one behind the other, become columns of `Lanes` values, and the reverse.
+template <std::int64_t Lanes>
+MCCI_VECTORISED void interleave(const float* __restrict rows, std::int64_t width, float* __restrict to) {
   for (std::int64_t x = 0; x < width; ++x) {
-    for (std::int64_t k = 0; k < lanes; ++k) to[x * lanes + k] = rows[k * width + x];
+    for (std::int64_t k = 0; k < Lanes; ++k) to[x * Lanes + k] = rows[k * width + x];
   }
 }
 
-// New pixels of `Taps` weights each, from old ones `Stride` values apart.
-template <std::int64_t Stride, std::int64_t Taps>
-void combine_columns(const float* __restrict old, const std::int64_t* first, const float* weights,
-                     std::int64_t taps, std::int64_t width, float* __restrict to) {
+// Four by four: of itself g++ moves one value at a time.
+template <std::int64_t Lanes>
+MCCI_VECTORISED void separate(const float* __restrict columns, std::int64_t width, float* __restrict to) {
+  using Four [[gnu::vector_size(16)]] = float;
+  const std::int64_t whole = width - width % 4;
+  for (std::int64_t half = 0; half < Lanes; half += 4) {
+    for (std::int64_t x = 0; x < whole; x += 4) {
+      std::array<Four, 4> of;
+      for (std::size_t i = 0; i < 4; ++i) {
+        std::memcpy(&of[i], columns + (x + static_cast<std::int64_t>(i)) * Lanes + half, sizeof(Four));
+      }
+      const Four a = __builtin_shufflevector(of[0], of[1], 0, 4, 1, 5),
+                 b = __builtin_shufflevector(of[0], of[1], 2, 6, 3, 7),
+                 c = __builtin_shufflevector(of[2], of[3], 0, 4, 1, 5),
+                 d = __builtin_shufflevector(of[2], of[3], 2, 6, 3, 7);
+      of = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+            __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+      for (std::size_t k = 0; k < 4; ++k) {
+        std::memcpy(to + (half + static_cast<std::int64_t>(k)) * width + x, &of[k], sizeof(Four));
+      }
+    }
+    for (std::int64_t x = whole; x < width; ++x) {
+      for (std::int64_t k = half; k < half + 4; ++k) to[k * width + x] = columns[x * Lanes + k];
+    }
+  }
+}
+
+// New pixels of `Taps` weights each, from old ones `Stride` values apart; 0: of `taps`.
+template <std::int64_t Lanes, std::int64_t Stride, std::int64_t Taps>
+MCCI_VECTORISED void combine_columns(const float* __restrict old, const std::int64_t* first,
+                                     const float* weights, std::int64_t taps, std::int64_t width,
+                                     float* __restrict to) {
+  using Column [[gnu::vector_size(Lanes * sizeof(float))]] = float;
   const std::int64_t count = Taps > 0 ? Taps : taps;
   for (std::int64_t x = 0; x < width; ++x, weights += count) {
     const float* const begin = old + first[x] * Stride;
-    Lanes sum{};
+    Column sum{};
     for (std::int64_t i = 0; i < count; ++i) {
-      Lanes loaded;
+      Column loaded;
       std::memcpy(&loaded, begin + i * Stride, sizeof(loaded));
       sum += weights[i] * loaded;
     }
-    std::memcpy(to + x * lanes, &sum, sizeof(sum));
+    std::memcpy(to + x * Lanes, &sum, sizeof(sum));
   }
 }
 
@@ -82,35 +122,40 @@ void Reduction::combine_rows(const std::uint8_t* from, std::int64_t row_stride, 
                              std::int64_t y, float* sum) const {
   const std::int64_t first = rows_.first[static_cast<std::size_t>(y)];
   const float* const down = rows_.weights.data() + y * rows_.taps;
-  for (std::int64_t i = 0; i < rows_.taps && first + i < height_; ++i) {
-    if (i == 0 || down[i] > 0) combine(sum, from + (first + i) * row_stride, down[i], values, i == 0);
+  std::int64_t taps = std::min(rows_.taps, height_ - first);
+  while (taps > 1 && down[taps - 1] == 0) --taps;
+  constexpr std::array combined{&combine<1>, &combine<2>, &combine<3>, &combine<4>};
+  constexpr auto most = static_cast<std::int64_t>(combined.size());
+  for (std::int64_t i = 0; i < taps; i += most) {
+    const auto rows = static_cast<std::size_t>(std::min(most, taps - i));
+    combined[rows - 1](from + (first + i) * row_stride, row_stride, down + i, values, i == 0, sum);
   }
 }
 
 template <std::int64_t Channels>
 void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* to) const {
-  // The lanes are a pixel's channels, and one that is not used; or, where there is but one, as many rows.
-  constexpr std::int64_t rows_at_once = Channels == 1 ? lanes : 1;
-  constexpr std::int64_t stride = Channels == 1 ? lanes : Channels;
+  constexpr std::int64_t rows_at_once = Channels == 1 ? lanes<Channels> : 1;
+  constexpr std::int64_t stride = Channels == 1 ? lanes<Channels> : Channels;
   const std::int64_t values = width_ * Channels;
   const auto height = static_cast<std::int64_t>(rows_.first.size());
   const auto width = static_cast<std::int64_t>(columns_.first.size());
-  const auto beyond = static_cast<std::size_t>((width_ + columns_.taps) * stride + lanes);
-  std::vector<float> sums(Channels == 1 ? static_cast<std::size_t>(values * lanes) : beyond, 0.0F);
+  const auto beyond = static_cast<std::size_t>((width_ + columns_.taps) * stride + lanes<Channels>);
+  std::vector<float> sums(Channels == 1 ? static_cast<std::size_t>(values * rows_at_once) : beyond, 0.0F);
   std::vector<float> interleaved(Channels == 1 ? beyond : 0, 0.0F);
-  std::vector<float> made(static_cast<std::size_t>(width * lanes));
+  std::vector<float> columns(static_cast<std::size_t>(width * lanes<Channels>));
+  std::vector<float> made(columns.size());
   const auto combined = [&] {
     switch (columns_.taps) {
       case 2:
-        return &combine_columns<stride, 2>;
+        return &combine_columns<lanes<Channels>, stride, 2>;
       case 3:
-        return &combine_columns<stride, 3>;
+        return &combine_columns<lanes<Channels>, stride, 3>;
       case 4:
-        return &combine_columns<stride, 4>;
+        return &combine_columns<lanes<Channels>, stride, 4>;
       case 5:
-        return &combine_columns<stride, 5>;
+        return &combine_columns<lanes<Channels>, stride, 5>;
       default:
-        return &combine_columns<stride, 0>;
+        return &combine_columns<lanes<Channels>, stride, 0>;
     }
   }();
   for (std::int64_t y = 0; y < height; y += rows_at_once) {
@@ -118,12 +163,12 @@ void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* 
     for (std::int64_t k = 0; k < rows; ++k) {
       combine_rows(from, row_stride, values, y + k, sums.data() + k * values);
     }
-    if (Channels == 1) interleave(sums.data(), width_, interleaved.data());
+    if (Channels == 1) interleave<rows_at_once>(sums.data(), width_, interleaved.data());
     combined(Channels == 1 ? interleaved.data() : sums.data(), columns_.first.data(), columns_.weights.data(),
-             columns_.taps, width, made.data());
+             columns_.taps, width, columns.data());
+    separate<lanes<Channels>>(columns.data(), width, made.data());
     for (std::int64_t k = 0; k < (Channels == 1 ? rows : Channels); ++k) {
-      float* const row = to + (Channels == 1 ? y + k : k * height + y) * width;
-      for (std::int64_t x = 0; x < width; ++x) row[x] = made[static_cast<std::size_t>(x * lanes + k)];
+      std::copy_n(made.data() + k * width, width, to + (Channels == 1 ? y + k : k * height + y) * width);
     }
   }
 }
@@ -131,7 +176,7 @@ void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* 
 template void Reduction::apply<1>(const std::uint8_t*, std::int64_t, float*) const;
 template void Reduction::apply<3>(const std::uint8_t*, std::int64_t, float*) const;
 
-void ycc_to_rgb(float* planes, std::int64_t count) {
+MCCI_VECTORISED void ycc_to_rgb(float* planes, std::int64_t count) {
   float* const first = planes;
   float* const second = planes + count;
   float* const third = planes + 2 * count;
@@ -143,7 +188,8 @@ void ycc_to_rgb(float* planes, std::int64_t count) {
   }
 }
 
-void round_to_bytes(const float* __restrict values, std::int64_t count, std::uint8_t* __restrict to) {
+MCCI_VECTORISED void round_to_bytes(const float* __restrict values, std::int64_t count,
+                                    std::uint8_t* __restrict to) {
   constexpr float large =
       12582912.0F;  // 1.5 * 2^23: a float as large has no fractions, so that a sum is rounded
   for (std::int64_t i = 0; i < count; ++i) {

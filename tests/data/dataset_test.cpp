@@ -231,6 +231,12 @@ Image plane(std::int64_t height, std::int64_t width, std::uint8_t value) {
   return {height, width, 1, std::vector<std::uint8_t>(static_cast<std::size_t>(height * width), value)};
 }
 
+at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit) {
+  at::Tensor out = at::empty({1, 3, shape.height, shape.width}, at::kByte);
+  PlaneFitter(shape, fit)(jpeg, out);
+  return out;
+}
+
 // Y = 124, Cb = 86, Cr = 182: 124 + 1.402 * 54 = 199.7, 124 + 0.344 * 42 - 0.714 * 54 = 99.9, 124 - 1.772 *
 // 42 = 49.6. What lies beyond the image, here in the luma's last row and column, is not shown.
 TEST(Fit, MakesAJpegsPlanesOneImage) {
@@ -246,6 +252,26 @@ TEST(Fit, MakesAJpegsPlanesOneImage) {
   const at::Tensor padded = fit_planes(jpeg, {3, 6, 4}, "pad");  // 3 x 4 in the middle of 6 x 4
   EXPECT_THAT(values(padded.select(1, 0)), ElementsAre(0, 0, 0, 0, 200, 200, 200, 200, 200, 200, 200, 200,
                                                        200, 200, 200, 200, 0, 0, 0, 0, 0, 0, 0, 0));
+}
+
+TEST(Fit, WhatIsKeptOfOneSizeServesNoOther) {
+  const auto slope = [](std::int64_t height, std::int64_t width) {
+    Image image = plane(height, width, 0);
+    for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i);
+    return image;
+  };
+  const JpegPlanes tall{12, 8, 2, 2, {slope(12, 8), slope(6, 4), slope(6, 4)}};
+  const JpegPlanes wide{8, 12, 2, 2, {slope(8, 12), slope(4, 6), slope(4, 6)}};
+  const JpegPlanes full{8, 12, 1, 1, {slope(8, 12), slope(8, 12), slope(8, 12)}};
+  for (const std::string& fit : fit_names()) {
+    const ImageShape shape{3, 5, 6};
+    PlaneFitter fitter(shape, fit);
+    for (const JpegPlanes& jpeg : {tall, wide, wide, full, tall}) {
+      at::Tensor out = at::empty({1, 3, 5, 6}, at::kByte);
+      fitter(jpeg, out);
+      EXPECT_TRUE(out.equal(fit_planes(jpeg, shape, fit))) << fit;
+    }
+  }
 }
 
 TEST(Fit, ColoursOutsideTheRangeAreClamped) {
