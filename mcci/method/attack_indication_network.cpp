@@ -20,7 +20,7 @@ void add_convolution(nn::Sequential& layers, std::int64_t in, std::int64_t out, 
                      std::int64_t stride = 1) {
   layers->push_back(nn::Conv2d(
       nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel == 11 ? 2 : kernel / 2).bias(false)));
-  layers->push_back(nn::ELU());
+  layers->push_back(nn::ELU(nn::ELUOptions().inplace(true)));
   layers->push_back(nn::BatchNorm2d(out));
 }
 
