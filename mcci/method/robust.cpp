@@ -34,9 +34,9 @@ namespace F = torch::nn::functional;
 
 constexpr std::int64_t batch_images = 500;
 constexpr double out_of_question = -20;
-// Posterior log odds up to which a label is taught: where its poison has been set apart, and where it is the
-// witnesses' word alone, at least.
-constexpr double surely_clean = -1, surely_clean_by_word = -4;
+// Posterior log odds up to which a label is taught: where its poison has been set apart; and where it is the
+// witnesses' word alone, at least, in the first epoch and once the SFRN has an opinion.
+constexpr double surely_clean = -1, surely_clean_unseen = -6.5, surely_clean_by_word = -4;
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
 constexpr std::int64_t most_asked = 10000;    // samples, to see whether keyholes or glimpses are needed
@@ -218,7 +218,7 @@ class RobustMcci : public Defense {
             {"weight", &weight_},
             {"rejected", &rejected_},
             {"meant", &meant_},
-            {"bounds", &bounds_},
+            {"usual_odds", &usual_odds_},
             {"controls", &controls_},
             {"trigger_scale", &triggers_.scale},
             {"trigger_shift", &triggers_.shift},
@@ -458,9 +458,9 @@ class RobustMcci : public Defense {
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     judge(data, options_.marked_share / 6);
     learn_deed(hearing_of(data));
-    find_bounds(data);
+    find_usual_odds(data);
     const torch::Tensor held = certain(labels).logical_or(
-        teachable(posterior_log_odds(evidence_, meant_, labels), labels).logical_not());
+        posterior_log_odds(evidence_, meant_, labels).gt(usual_odds_.index_select(0, labels)));
     weight_ = held.logical_not().to(torch::kFloat);
     log_info("left out of the first epoch: " + std::to_string(held.sum().item<std::int64_t>()) + " images");
   }
@@ -494,7 +494,7 @@ class RobustMcci : public Defense {
     const torch::Tensor recovered = mislabelled.logical_and(confidence.gt(options_.recovery_confidence));
     if (options_.has("negative-evidence")) rejected_ = mislabelled.to(torch::kFloat);
     taught_ = torch::where(recovered, meaning, labels);
-    weight_ = teachable(odds, labels)
+    weight_ = odds.le(usual_odds_.clamp_min(surely_clean_by_word).index_select(0, labels))
                   .logical_or(recovered)
                   .logical_and(certain(labels).logical_not())
                   .to(torch::kFloat);
@@ -506,8 +506,8 @@ class RobustMcci : public Defense {
   // Poison that the witnesses do not know would teach the SFRN its trigger. So where no group was set apart,
   // what may be poison is left out as far as the witnesses can tell it from images that this attack did not
   // touch.
-  void find_bounds(const DatasetPtr& data) {
-    bounds_ = torch::full({data->num_classes()}, surely_clean).to(problem_.compute.device);
+  void find_usual_odds(const DatasetPtr& data) {
+    usual_odds_ = torch::full({data->num_classes()}, surely_clean).to(problem_.compute.device);
     const torch::Tensor by_word = model_->attacked.cpu().gt(0).logical_and(divided_.logical_not());
     const torch::Tensor some = some_of(contradiction_.confirmed, most_examples, problem_.seed);
     if (!by_word.any().item<bool>() || some.numel() == 0 || !options_.has("indicator")) return;
@@ -517,14 +517,10 @@ class RobustMcci : public Defense {
       said.push_back(model_->testimony(place(batch.images, problem_.compute), listener).log_odds.cpu());
     });
     const torch::Tensor usual = usual_evidence(torch::cat(said), data->labels().index_select(0, some));
-    bounds_ = (usual + prior_log_odds())
-                  .clamp(surely_clean_by_word, surely_clean)
-                  .masked_fill(by_word.logical_not(), surely_clean)
-                  .to(problem_.compute.device);
-  }
-
-  torch::Tensor teachable(const torch::Tensor& odds, const torch::Tensor& labels) const {
-    return odds.le(bounds_.index_select(0, labels));
+    usual_odds_ = (usual + prior_log_odds())
+                      .clamp(surely_clean_unseen, surely_clean)
+                      .masked_fill(by_word.logical_not(), surely_clean)
+                      .to(problem_.compute.device);
   }
 
   // Of which the AIN alone is sure that it is attacked: [N] bool.
@@ -545,16 +541,16 @@ class RobustMcci : public Defense {
   torch::Tensor cleared_;   // [N] bool: what is not
   torch::Tensor examples_;  // [M] int64: what the witnesses learn from
   // Of each training sample, on the device.
-  torch::Tensor witness_;   // [N] int64: the witness that learns from it
-  torch::Tensor bounds_;    // [C] float32: posterior log odds up to which a label is taught
-  torch::Tensor controls_;  // [C, C] float32: how much a sample that means c counts against the label y
-  torch::Tensor accused_;   // [N] float32: 1 where the witnesses learn that it is attacked
-  torch::Tensor evidence_;  // [N] float32: what the other witness says, log odds
-  torch::Tensor taught_;    // [N] int64: the label that the SFRN is taught
-  torch::Tensor weight_;    // [N] float32: how much of it
-  torch::Tensor rejected_;  // [N] float32: is the recorded label argued against?
-  Trigger triggers_;        // [K, channels, H, W] each: those that work; undefined: none
-  torch::Tensor meant_;     // [N, C] float32: the keyholes' opinion; of attacked labels later the SFRN's
+  torch::Tensor witness_;     // [N] int64: the witness that learns from it
+  torch::Tensor usual_odds_;  // [C] float32: posterior log odds up to which a label is taught at first
+  torch::Tensor controls_;    // [C, C] float32: how much a sample that means c counts against the label y
+  torch::Tensor accused_;     // [N] float32: 1 where the witnesses learn that it is attacked
+  torch::Tensor evidence_;    // [N] float32: what the other witness says, log odds
+  torch::Tensor taught_;      // [N] int64: the label that the SFRN is taught
+  torch::Tensor weight_;      // [N] float32: how much of it
+  torch::Tensor rejected_;    // [N] float32: is the recorded label argued against?
+  Trigger triggers_;          // [K, channels, H, W] each: those that work; undefined: none
+  torch::Tensor meant_;       // [N, C] float32: the keyholes' opinion; of attacked labels later the SFRN's
 };
 
 }  // namespace
