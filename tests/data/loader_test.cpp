@@ -81,11 +81,12 @@ TEST(EpochOrder, IsAPermutationOfSeedAndEpoch) {
 }
 
 TEST(ToUnit, DividesBy255) {
-  const at::Tensor unit = to_unit(at::tensor({0, 51, 255}, at::kInt).to(at::kByte).reshape({1, 3, 1, 1}));
+  const at::Tensor bytes = at::arange(256, at::kByte).view({1, 1, 16, 16});
+  const at::Tensor unit = to_unit(bytes);
   EXPECT_EQ(unit.scalar_type(), at::kFloat);
-  EXPECT_EQ(unit[0][0].item<float>(), 0.0F);
-  EXPECT_EQ(unit[0][1].item<float>(), 51.0F / 255.0F);
-  EXPECT_EQ(unit[0][2].item<float>(), 1.0F);
+  for (std::int64_t i = 0; i < 256; ++i) {
+    EXPECT_EQ(unit.flatten()[i].item<float>(), static_cast<float>(i) / 255.0F) << i;
+  }
 }
 
 // -----------------------------------------------------------------------------------------------------
