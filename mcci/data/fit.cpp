@@ -146,9 +146,13 @@ at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const s
   return centred_on_black(resize(kept, place_of.height, place_of.width), shape).contiguous();
 }
 
-PlaneFitter::PlaneFitter(const ImageShape& shape, std::string fit) : shape_(shape), fit_(std::move(fit)) {}
+Fitter::Fitter(const ImageShape& shape, std::string fit) : shape_(shape), fit_(std::move(fit)) {}
 
-const PlaneFitter::Plan& PlaneFitter::plan_for(const JpegPlanes& jpeg) {
+void Fitter::operator()(const at::Tensor& image, at::Tensor out) const {
+  out.copy_(fit_images(image, shape_, fit_));
+}
+
+const Fitter::Plan& Fitter::plan_for(const JpegPlanes& jpeg) {
   const std::array<std::int64_t, 4> size{jpeg.height, jpeg.width, jpeg.rows, jpeg.columns};
   if (plan_ && plan_->size == size) return *plan_;
   const Placement to = place(jpeg.height, jpeg.width, shape_, fit_);
@@ -160,7 +164,7 @@ const PlaneFitter::Plan& PlaneFitter::plan_for(const JpegPlanes& jpeg) {
                             reduction_of(jpeg.planes[1], jpeg.rows, jpeg.columns)});
 }
 
-void PlaneFitter::operator()(const JpegPlanes& jpeg, at::Tensor out) {
+void Fitter::operator()(const JpegPlanes& jpeg, at::Tensor out) {
   const Plan& plan = plan_for(jpeg);
   const std::int64_t count = plan.height * plan.width;
   const at::Tensor room = at::empty({3, count}, at::kFloat);

@@ -31,13 +31,16 @@ ImageShape fitted_shape(const ImageShape& source, const DatasetOptions& options)
 // repeated, colour is reduced to ITU-R BT.601 luma. Returns `images` itself if they have the shape already.
 at::Tensor fit_images(const at::Tensor& images, const ImageShape& shape, const std::string& fit);
 
-// The same of JPEGs' planes, each resized by itself, then made red, green and blue. Requires shape.channels
-// of
-// 3. How images of one size are resized is kept for the next of that size.
-class PlaneFitter {
+// Fits one image after the other to `shape`. How JPEGs of one size are resized is kept for the next of that
+// size.
+class Fitter {
  public:
-  PlaneFitter(const ImageShape& shape, std::string fit);
-  // Into `out` [1,3,H,W] uint8, contiguous.
+  Fitter(const ImageShape& shape, std::string fit);
+  const ImageShape& shape() const { return shape_; }
+  // Into `out` [1,C,H,W] uint8, contiguous: one image, as above.
+  void operator()(const at::Tensor& image, at::Tensor out) const;
+  // The same of a JPEG's planes, each resized by itself, then made red, green and blue. Requires
+  // shape.channels of 3.
   void operator()(const JpegPlanes& jpeg, at::Tensor out);
 
  private:

@@ -51,9 +51,9 @@ at::Tensor read_sample(const FileSource& source, std::size_t index, std::int64_t
   return decoded(source, read_file(path, limits.max_file_bytes), path, channels, limits);
 }
 
-// Into `out` [1,C,H,W] uint8, of the shape `target`. Errors: as above.
-void read_fitted(const FileSource& source, std::size_t index, const ImageShape& target,
-                 const std::string& fit, PlaneFitter& fit_planes, at::Tensor out) {
+// Into `out` [1,C,H,W] uint8, of the fitter's shape. Errors: as above.
+void read_fitted(const FileSource& source, std::size_t index, Fitter& fit_into, at::Tensor out) {
+  const ImageShape& target = fit_into.shape();
   const fs::path path = source.root / source.paths[index];
   DecodeLimits limits = limits_of_samples();
   const std::string bytes = read_file(path, limits.max_file_bytes);
@@ -62,10 +62,10 @@ void read_fitted(const FileSource& source, std::size_t index, const ImageShape& 
     limits.target_width = target.width;
     if (target.channels == 3) {
       const auto planes = decode_jpeg_planes(bytes, path.string(), limits);
-      if (planes) return fit_planes(*planes, std::move(out));
+      if (planes) return fit_into(*planes, std::move(out));
     }
   }
-  out.copy_(fit_images(decoded(source, bytes, path, target.channels, limits), target, fit));
+  fit_into(decoded(source, bytes, path, target.channels, limits), std::move(out));
 }
 
 // What is wrong with each sample; empty: nothing.
@@ -143,9 +143,9 @@ class FileDataset : public Dataset {
     const at::Tensor checked = checked_indices(indices, size());
     const std::int64_t* const index = checked.data_ptr<std::int64_t>();
     at::Tensor out = at::empty({checked.size(0), shape_.channels, shape_.height, shape_.width}, at::kByte);
-    PlaneFitter fit_planes(shape_, fit_);
+    Fitter fit_into(shape_, fit_);
     for (std::int64_t b = 0; b < checked.size(0); ++b) {
-      read_fitted(source_, static_cast<std::size_t>(index[b]), shape_, fit_, fit_planes, out.narrow(0, b, 1));
+      read_fitted(source_, static_cast<std::size_t>(index[b]), fit_into, out.narrow(0, b, 1));
     }
     return out;
   }
@@ -206,9 +206,8 @@ DatasetPtr load_files(FileSource source, std::optional<ImageShape> target, const
   }
   at::Tensor images = at::empty({count, target->channels, target->height, target->width}, at::kByte);
   const Faults faults = visit_samples(source, "loading images", options, [&](std::size_t i) {
-    PlaneFitter fit_planes(*target, options.fit);
-    read_fitted(source, i, *target, options.fit, fit_planes,
-                images.narrow(0, static_cast<std::int64_t>(i), 1));
+    Fitter fit_into(*target, options.fit);
+    read_fitted(source, i, fit_into, images.narrow(0, static_cast<std::int64_t>(i), 1));
   });
   const std::vector<std::int64_t> kept = leave_out(source, faults);
   if (static_cast<std::int64_t>(kept.size()) < count) images = images.index_select(0, to_tensor(kept));

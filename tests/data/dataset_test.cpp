@@ -233,7 +233,7 @@ Image plane(std::int64_t height, std::int64_t width, std::uint8_t value) {
 
 at::Tensor fit_planes(const JpegPlanes& jpeg, const ImageShape& shape, const std::string& fit) {
   at::Tensor out = at::empty({1, 3, shape.height, shape.width}, at::kByte);
-  PlaneFitter(shape, fit)(jpeg, out);
+  Fitter(shape, fit)(jpeg, out);
   return out;
 }
 
@@ -265,7 +265,7 @@ TEST(Fit, WhatIsKeptOfOneSizeServesNoOther) {
   const JpegPlanes full{8, 12, 1, 1, {slope(8, 12), slope(8, 12), slope(8, 12)}};
   for (const std::string& fit : fit_names()) {
     const ImageShape shape{3, 5, 6};
-    PlaneFitter fitter(shape, fit);
+    Fitter fitter(shape, fit);
     for (const JpegPlanes& jpeg : {tall, wide, wide, full, tall}) {
       at::Tensor out = at::empty({1, 3, 5, 6}, at::kByte);
       fitter(jpeg, out);
