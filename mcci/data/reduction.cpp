@@ -10,10 +10,12 @@
 namespace mcci {
 namespace {
 
-// Values that are treated alike: as many rows of a plane, or the channels of a pixel and one that is not
-// used.
+// Values that are treated alike, as columns: as many rows of a plane, or a pixel's channels and one value
+// more that is not used; and how far apart columns begin.
 template <std::int64_t Channels>
 constexpr std::int64_t lanes = Channels == 1 ? 8 : 4;
+template <std::int64_t Channels>
+constexpr std::int64_t stride = Channels == 1 ? lanes<1> : Channels;
 
 // sum = the sum of weights * rows, or sum += it, from left to right.
 template <std::size_t Rows>
@@ -30,15 +32,15 @@ MCCI_VECTORISED void combine(const std::uint8_t* __restrict row, std::int64_t ro
   }
 }
 
-// `Lanes` rows of `width` values, one behind the other, become columns of `Lanes` values, and the reverse.
-template <std::int64_t Lanes>
+// Rows of a plane, of `width` values and one behind the other, become columns.
 MCCI_VECTORISED void interleave(const float* __restrict rows, std::int64_t width, float* __restrict to) {
   for (std::int64_t x = 0; x < width; ++x) {
-    for (std::int64_t k = 0; k < Lanes; ++k) to[x * Lanes + k] = rows[k * width + x];
+    for (std::int64_t k = 0; k < lanes<1>; ++k) to[x * lanes<1> + k] = rows[k * width + x];
   }
 }
 
-// Four by four: of itself g++ moves one value at a time.
+// Columns of `Lanes` values become rows of `width` values. Four by four: of itself g++ moves one value at a
+// time.
 template <std::int64_t Lanes>
 MCCI_VECTORISED void separate(const float* __restrict columns, std::int64_t width, float* __restrict to) {
   using Four [[gnu::vector_size(16)]] = float;
@@ -65,22 +67,22 @@ MCCI_VECTORISED void separate(const float* __restrict columns, std::int64_t widt
   }
 }
 
-// New pixels of `Taps` weights each, from old ones `Stride` values apart; 0: of `taps`.
-template <std::int64_t Lanes, std::int64_t Stride, std::int64_t Taps>
+// New columns of `Taps` weights each, from old ones; 0: of `taps`.
+template <std::int64_t Channels, std::int64_t Taps>
 MCCI_VECTORISED void combine_columns(const float* __restrict old, const std::int64_t* first,
                                      const float* weights, std::int64_t taps, std::int64_t width,
                                      float* __restrict to) {
-  using Column [[gnu::vector_size(Lanes * sizeof(float))]] = float;
+  using Column [[gnu::vector_size(lanes<Channels> * sizeof(float))]] = float;
   const std::int64_t count = Taps > 0 ? Taps : taps;
   for (std::int64_t x = 0; x < width; ++x, weights += count) {
-    const float* const begin = old + first[x] * Stride;
+    const float* const begin = old + first[x] * stride<Channels>;
     Column sum{};
     for (std::int64_t i = 0; i < count; ++i) {
       Column loaded;
-      std::memcpy(&loaded, begin + i * Stride, sizeof(loaded));
+      std::memcpy(&loaded, begin + i * stride<Channels>, sizeof(loaded));
       sum += weights[i] * loaded;
     }
-    std::memcpy(to + x * Lanes, &sum, sizeof(sum));
+    std::memcpy(to + x * lanes<Channels>, &sum, sizeof(sum));
   }
 }
 
@@ -135,11 +137,10 @@ void Reduction::combine_rows(const std::uint8_t* from, std::int64_t row_stride, 
 template <std::int64_t Channels>
 void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* to) const {
   constexpr std::int64_t rows_at_once = Channels == 1 ? lanes<Channels> : 1;
-  constexpr std::int64_t stride = Channels == 1 ? lanes<Channels> : Channels;
   const std::int64_t values = width_ * Channels;
   const auto height = static_cast<std::int64_t>(rows_.first.size());
   const auto width = static_cast<std::int64_t>(columns_.first.size());
-  const auto beyond = static_cast<std::size_t>((width_ + columns_.taps) * stride + lanes<Channels>);
+  const auto beyond = static_cast<std::size_t>((width_ + columns_.taps) * stride<Channels> + lanes<Channels>);
   std::vector<float> sums(Channels == 1 ? static_cast<std::size_t>(values * rows_at_once) : beyond, 0.0F);
   std::vector<float> interleaved(Channels == 1 ? beyond : 0, 0.0F);
   std::vector<float> columns(static_cast<std::size_t>(width * lanes<Channels>));
@@ -147,15 +148,15 @@ void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* 
   const auto combined = [&] {
     switch (columns_.taps) {
       case 2:
-        return &combine_columns<lanes<Channels>, stride, 2>;
+        return &combine_columns<Channels, 2>;
       case 3:
-        return &combine_columns<lanes<Channels>, stride, 3>;
+        return &combine_columns<Channels, 3>;
       case 4:
-        return &combine_columns<lanes<Channels>, stride, 4>;
+        return &combine_columns<Channels, 4>;
       case 5:
-        return &combine_columns<lanes<Channels>, stride, 5>;
+        return &combine_columns<Channels, 5>;
       default:
-        return &combine_columns<lanes<Channels>, stride, 0>;
+        return &combine_columns<Channels, 0>;
     }
   }();
   for (std::int64_t y = 0; y < height; y += rows_at_once) {
@@ -163,7 +164,7 @@ void Reduction::apply(const std::uint8_t* from, std::int64_t row_stride, float* 
     for (std::int64_t k = 0; k < rows; ++k) {
       combine_rows(from, row_stride, values, y + k, sums.data() + k * values);
     }
-    if (Channels == 1) interleave<rows_at_once>(sums.data(), width_, interleaved.data());
+    if (Channels == 1) interleave(sums.data(), width_, interleaved.data());
     combined(Channels == 1 ? interleaved.data() : sums.data(), columns_.first.data(), columns_.weights.data(),
              columns_.taps, width, columns.data());
     separate<lanes<Channels>>(columns.data(), width, made.data());
