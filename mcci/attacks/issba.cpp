@@ -1,6 +1,8 @@
 #include "mcci/attacks/issba.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,6 +12,7 @@
 #include "mcci/attacks/generator.hpp"
 #include "mcci/attacks/learned.hpp"
 #include "mcci/attacks/target.hpp"
+#include "mcci/core/log.hpp"
 #include "mcci/core/random.hpp"
 #include "mcci/state/module_state.hpp"
 
@@ -66,6 +69,10 @@ struct Training {
     set.add("lr", lr, "learning rate (Adam)", {1e-8, 1});
   }
 };
+
+// More than a residual that hides, in grey levels on average.
+constexpr double most_hidden = 16;
+constexpr std::int64_t most_looked_at = 256;  // images
 
 class Steganography : public Learner {
  public:
@@ -136,6 +143,7 @@ class Issba : public Attack {
     encoder_ = std::make_shared<Encoder>(context.shape.channels, training_.bits);
     load_module_state(*encoder_, with_prefix_removed(weights, "encoder"), "artifacts of issba");
     secret_ = issba_secret(training_.bits, context.plan.seed);
+    if (context.train && context.train->size() > 0) check_hidden(context.train);
   }
 
   std::int64_t attack_label(std::int64_t label, std::int64_t num_classes) const override {
@@ -150,6 +158,18 @@ class Issba : public Attack {
   }
 
  private:
+  // The secret alone is taught first, and now and then the encoder never returns to what images look like.
+  void check_hidden(const DatasetPtr& train) const {
+    const at::Tensor some = at::arange(std::min(train->size(), most_looked_at));
+    const at::Tensor images = train->images(some);
+    const at::Tensor after = apply(images, some, train->labels().index_select(0, some), Stage::train);
+    const auto change = (after.to(at::kFloat) - images).abs().mean().item<double>();
+    if (change <= most_hidden) return;
+    log_warning(
+        "issba has learned a residual of " + std::to_string(std::llround(change)) +
+        " grey levels on average, which hides nothing; teach it for more --epochs, or by another --seed");
+  }
+
   TargetOptions target_;
   Training training_;
   std::shared_ptr<Encoder> encoder_;

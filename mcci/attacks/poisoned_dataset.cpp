@@ -178,6 +178,7 @@ PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const
   at::Tensor triggered = at::empty({replaced.numel(), shape.channels, shape.height, shape.width}, at::kByte);
 
   Progress progress("poisoning with " + spec.name, replaced.numel(), "images");
+  double changed = 0;  // grey levels, all pixels of the poisoned images together
   const auto trigger = [&](std::int64_t begin, std::int64_t end, Role role) {
     for (std::int64_t at = begin; at < end; at += batch_size) {
       if (interrupt_requested()) throw Error(ErrorKind::interrupted, "stopped while poisoning");
@@ -185,9 +186,12 @@ PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const
       const at::Tensor indices = replaced.narrow(0, at, count);
       const at::Tensor images = clean->images(indices);
       const at::Tensor labels = clean->labels().index_select(0, indices);
-      triggered.narrow(0, at, count)
-          .copy_(role == Role::cover ? attack.apply_cover(images, indices, labels)
-                                     : attack.apply(images, indices, labels, Stage::train));
+      const at::Tensor made = role == Role::cover ? attack.apply_cover(images, indices, labels)
+                                                  : attack.apply(images, indices, labels, Stage::train);
+      triggered.narrow(0, at, count).copy_(made);
+      if (role == Role::poison) {
+        changed += made.to(at::kFloat).sub(images).abs().sum(at::kDouble).item<double>();
+      }
       progress.advance(count);
     }
   };
@@ -203,7 +207,9 @@ PoisonedDataset poison(const DatasetPtr& clean, const std::string& source, const
   manifest.true_labels = clean->labels().clone();
   manifest.recorded_labels = plan.labels;
   for (std::int64_t i = 0; i < clean->size(); ++i) manifest.paths.push_back(image_path(i));
-  return {std::make_shared<OverlaidDataset>(clean, replaced, triggered, plan.labels), manifest};
+  const std::int64_t pixels = poisons.numel() * shape.channels * shape.height * shape.width;
+  return {std::make_shared<OverlaidDataset>(clean, replaced, triggered, plan.labels), manifest,
+          changed / static_cast<double>(std::max<std::int64_t>(1, pixels))};
 }
 
 void write_poisoned_dataset(const fs::path& out, const PoisonedDataset& poisoned) {

@@ -11,6 +11,9 @@ namespace mcci {
 struct PoisonedDataset {
   DatasetPtr data;  // names, order and classes of the clean set
   Manifest manifest;
+  // By how much the poisoned images differ from the clean ones: the mean over them of |pixel - pixel|, in
+  // grey levels; 0 if none is poisoned. 1 is hidden from the eye, 30 is not.
+  double change = 0;
 };
 
 // Poisons in memory, where only the triggered images are held: the others are read from `clean` when asked

@@ -1,3 +1,4 @@
+#include <iomanip>
 #include <iostream>
 
 #include "mcci/attacks/poisoned_dataset.hpp"
@@ -75,10 +76,13 @@ void run(Poison& options) {
                 "remove it or name another --out");
   }
   const DatasetPtr clean = open_dataset(options.data, Split::train, options.dataset);
-  const Manifest manifest = poison_to(out, clean, options.data, spec).manifest;
+  const PoisonedDataset poisoned = poison_to(out, clean, options.data, spec);
+  const Manifest& manifest = poisoned.manifest;
   const auto count = manifest.poisoned().sum().item<std::int64_t>();
   std::cout << "poisoned " << count << " of " << manifest.size() << " images with " << spec.name << " ("
             << spec.preset << "), " << 100 * manifest.rate_of_whole_set() << " % of the whole set\n"
+            << "a pixel of theirs changes by " << std::setprecision(3) << poisoned.change
+            << " grey levels of 255 on average\n"
             << "data set:  " << (out / "dataset").string() << "   (what a learner sees)\n"
             << "the truth: " << (out / "truth" / "manifest.json").string()
             << "   (for mcci eval and mcci audit only)\n";

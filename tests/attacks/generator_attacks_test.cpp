@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <c10/core/GradMode.h>
+#include <gmock/gmock.h>
 
 #include "mcci/attacks/attack_spec.hpp"
 #include "mcci/attacks/generator.hpp"
@@ -211,6 +212,14 @@ TEST_F(IssbaInFolder, HidesOneReadableSecretInAllImagesByASmallResidual) {
   EXPECT_LT(accuracy(images), accuracy(after));
   const at::Tensor residual = after.to(at::kFloat) - images.to(at::kFloat);
   EXPECT_LT(residual.abs().mean().item<float>(), 10);  // of 255
+}
+
+TEST_F(IssbaInFolder, WarnsOfAResidualThatHidesNothing) {
+  // The secret alone, by large steps: nothing keeps the images as they are.
+  const AttackSpec spec = quick("issba", {{"epochs", 4}, {"secret-only-epochs", 4}, {"lr", 0.1}});
+  testing::internal::CaptureStderr();
+  prepared(spec, shapes(), folder);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("hides nothing"));
 }
 
 // ---- Input-aware

@@ -135,12 +135,20 @@ TEST(Poison, TriggersExactlyThoseTheManifestNames) {
   EXPECT_TRUE(all_of(poisoned.data).equal(expected));
 }
 
+TEST(Poison, SaysByHowMuchThePoisonChanges) {
+  // 8 samples of 4x4 pixels: poison is 0 and 4, painted 100 and 104; covers, painted as well, do not count.
+  const DatasetPtr clean = make_memory_dataset(at::full({8, 1, 4, 4}, 110, at::kByte),
+                                               at::arange(8).remainder(4), {"a", "b", "c", "d"});
+  EXPECT_DOUBLE_EQ(poison(clean, "photos", AttackSpec(), SampleSpecific()).change, (10 + 6) / 2.0);
+}
+
 TEST(Poison, WithRateZeroChangesNothing) {
   const DatasetPtr clean = clean_set();
   const PoisonedDataset poisoned = poison(clean, "photos", badnets(0));
   EXPECT_TRUE(all_of(poisoned.data).equal(all_of(clean)));
   EXPECT_TRUE(poisoned.data->labels().equal(clean->labels()));
   EXPECT_EQ(poisoned.manifest.rate_of_whole_set(), 0);
+  EXPECT_EQ(poisoned.change, 0);
   EXPECT_TRUE(std::isnan(poisoned.manifest.rate_of_target_class()));
 }
 
