@@ -9,6 +9,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "mcci/runtime/compute.hpp"
 #include "mcci/signal/pooling.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -49,8 +50,7 @@ GlimpsesImpl::GlimpsesImpl(const ImageShape& images, std::int64_t num_classes)
       network_(register_module("network", make_network(images.channels, num_classes))) {}
 
 torch::Tensor GlimpsesImpl::through_window(const torch::Tensor& images, std::int64_t top, std::int64_t left) {
-  return network_->forward(
-      images.narrow(2, top, height_).narrow(3, left, width_).contiguous(images.suggest_memory_format()));
+  return network_->forward(channels_last(images.narrow(2, top, height_).narrow(3, left, width_)));
 }
 
 torch::Tensor GlimpsesImpl::forward(const torch::Tensor& images) {

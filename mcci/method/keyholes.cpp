@@ -11,6 +11,7 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/pooling.h>
 
+#include "mcci/runtime/compute.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -38,7 +39,10 @@ torch::nn::Sequential make_network(const Window& window, std::int64_t channels, 
       conv(channels, width), torch::nn::BatchNorm2d(width), torch::nn::ReLU(), conv(width, 2 * width),
       torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(), torch::nn::MaxPool2d(2),
       conv(2 * width, 2 * width), torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(),
-      torch::nn::Functional([](const torch::Tensor& x) { return x.flatten(1); }),
+      // In the order in which they lie in memory, so that their gradients are laid out as they are.
+      torch::nn::Functional([](const torch::Tensor& x) {
+        return x.permute({0, 2, 3, 1}).flatten(1);
+      }),
       torch::nn::Linear(2 * width * (window.height / 2) * (window.width / 2), num_classes));
 }
 
@@ -52,16 +56,19 @@ KeyholesImpl::KeyholesImpl(std::int64_t channels, std::int64_t num_classes) {
 }
 
 torch::Tensor KeyholesImpl::forward(const torch::Tensor& images, const torch::Tensor& thresholds) {
-  const torch::Tensor pooled = torch::adaptive_avg_pool2d(images, {fine, fine});
-  const torch::Tensor flat = pooled.flatten(1);
-  const torch::Tensor cut = flat.mean(1).add(flat.std(1) * thresholds.flatten()).view_as(thresholds);
-  torch::Tensor seen = torch::avg_pool2d(pooled.gt(cut).to(torch::kFloat), fine / coarse);
+  const std::int64_t batch = images.size(0), channels = images.size(1);
+  // Planes of one channel each: as a batch in channels_last they take several times as long to average.
+  const torch::Tensor pooled =
+      torch::adaptive_avg_pool2d(images.flatten(0, 1), {fine, fine}).view({batch, -1});
+  const torch::Tensor cut = pooled.mean(1, true).add(pooled.std(1, true, true) * thresholds.flatten(1));
+  const torch::Tensor above = pooled.gt(cut).to(torch::kFloat).view({batch * channels, fine, fine});
+  torch::Tensor seen = torch::avg_pool2d(above, fine / coarse).view({batch, channels, coarse, coarse});
   if (is_training()) seen = seen + torch::rand_like(thresholds).mul(noise) * torch::randn_like(seen);
   std::vector<torch::Tensor> logits;
   for (std::size_t i = 0; i < windows.size(); ++i) {
     const Window& window = windows[i];
     logits.push_back(networks_[i]->forward(
-        seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width).contiguous()));
+        channels_last(seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width))));
   }
   return torch::stack(logits);
 }

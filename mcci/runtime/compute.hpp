@@ -53,5 +53,7 @@ class Autocast {
 void place(torch::nn::Module& module, const Compute& compute);
 // A batch of images [B,C,H,W] on the device, in the same layout.
 at::Tensor place(const at::Tensor& images, const Compute& compute);
+// Images [B,C,H,W] in that layout, with strides that say so even of one channel.
+at::Tensor channels_last(const at::Tensor& images);
 
 }  // namespace mcci

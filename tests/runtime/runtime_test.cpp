@@ -92,6 +92,19 @@ TEST(Place, PutsWeightsAndImagesInTheFastLayout) {
   EXPECT_TRUE(place(at::zeros({2, 3, 8, 8}), Compute{}).is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
+TEST(Place, LeavesNoDoubtOfTheLayoutOfImagesOfOneChannel) {
+  torch::nn::Conv2d layer(1, 4, 3);
+  place(*layer, Compute{});
+  const at::Tensor images = at::rand({2, 1, 8, 8});
+  const at::Tensor window = images.narrow(2, 1, 5).narrow(3, 2, 5);
+  for (const at::Tensor& given : {images, window}) {
+    const at::Tensor placed = place(given, Compute{});
+    EXPECT_TRUE(placed.equal(given));
+    EXPECT_EQ(placed.suggest_memory_format(), at::MemoryFormat::ChannelsLast);
+    EXPECT_EQ(layer->forward(placed).suggest_memory_format(), at::MemoryFormat::ChannelsLast);
+  }
+}
+
 TEST(Environment, SaysWhatBitsDependOn) {
   const Json json = environment(Compute{});
   for (const char* key : {"mcci", "libtorch", "processor", "threads", "precision", "device"})
