@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include "mcci/core/progress.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/discriminant.hpp"
 #include "mcci/method/gaps.hpp"
@@ -270,7 +271,8 @@ Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradict
   found.relabelled = torch::zeros_like(found.apart);
   found.cleared = torch::zeros_like(found.apart);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
-  for (std::int64_t label = 0; label < data->num_classes(); ++label) {
+  Progress progress("looking for groups within labels", data->num_classes(), "labels");
+  for (std::int64_t label = 0; label < data->num_classes(); ++label, progress.advance()) {
     found.gaps.push_back(0);
     const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
     const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
