@@ -97,7 +97,7 @@ Autocast::~Autocast() {
 void place(torch::nn::Module& module, const Compute& compute) {
   module.to(compute.device);
   for (at::Tensor& parameter : module.parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+    if (parameter.dim() == 4) parameter.set_data(channels_last(parameter));
   }
 }
 
@@ -107,8 +107,9 @@ at::Tensor place(const at::Tensor& images, const Compute& compute) {
 
 at::Tensor channels_last(const at::Tensor& images) {
   if (images.size(1) != 1) return images.contiguous(at::MemoryFormat::ChannelsLast);
-  // Either layout of one channel is the same memory. contiguous() leaves strides that say the other one, in
-  // which the first convolution would answer; its activation's gradients then cost thirty times as much.
+  // Either layout of one channel is the same memory. contiguous() leaves strides that say the other one;
+  // where neither images nor filters say this one, the first convolution answers in the other, and the
+  // gradients of its activation cost thirty times as much.
   return images.contiguous().view({images.size(0), images.size(2), images.size(3), 1}).permute({0, 3, 1, 2});
 }
 

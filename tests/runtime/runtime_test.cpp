@@ -97,6 +97,9 @@ TEST(Place, LeavesNoDoubtOfTheLayoutOfImagesOfOneChannel) {
   place(*layer, Compute{});
   const at::Tensor images = at::rand({2, 1, 8, 8});
   const at::Tensor window = images.narrow(2, 1, 5).narrow(3, 2, 5);
+  EXPECT_NE(images.suggest_memory_format(), at::MemoryFormat::ChannelsLast);
+  EXPECT_EQ(layer->forward(images).suggest_memory_format(), at::MemoryFormat::ChannelsLast)
+      << "the filters say it too, for images that were changed since they were placed";
   for (const at::Tensor& given : {images, window}) {
     const at::Tensor placed = place(given, Compute{});
     EXPECT_TRUE(placed.equal(given));
