@@ -15,8 +15,8 @@
 #include "mcci/core/hash.hpp"
 #include "mcci/core/interrupt.hpp"
 #include "mcci/core/progress.hpp"
-#include "mcci/data/workers.hpp"
 #include "mcci/imageio/image.hpp"
+#include "mcci/runtime/workers.hpp"
 
 namespace mcci {
 
@@ -105,7 +105,7 @@ std::vector<std::string> write_images(const fs::path& folder, const PoisonedData
     make_folder((folder / paths[static_cast<std::size_t>(i)]).parent_path());
   }
   std::vector<std::string> hashes(paths.size());
-  parallel_each(poisoned.data->size(), "writing images", [&](std::int64_t i) {
+  parallel_each(poisoned.data->size(), {"writing images"}, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
     const std::string png = encode(poisoned.data->images(at::full({1}, i, at::kLong)).squeeze(0));
     hashes[at] = sha256(png);

@@ -13,8 +13,8 @@
 #include "mcci/core/log.hpp"
 #include "mcci/data/fit.hpp"
 #include "mcci/data/source.hpp"
-#include "mcci/data/workers.hpp"
 #include "mcci/imageio/image.hpp"
+#include "mcci/runtime/workers.hpp"
 
 namespace fs = std::filesystem;
 
@@ -75,7 +75,7 @@ using Faults = std::vector<std::string>;
 Faults visit_samples(const FileSource& source, const std::string& title, const DatasetOptions& options,
                      const std::function<void(std::size_t)>& visit) {
   Faults faults(source.paths.size());
-  parallel_each(static_cast<std::int64_t>(source.paths.size()), title, [&](std::int64_t i) {
+  parallel_each(static_cast<std::int64_t>(source.paths.size()), {title}, [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
     try {
       visit(index);

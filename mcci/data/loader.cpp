@@ -16,7 +16,7 @@
 #include "mcci/core/random.hpp"
 #include "mcci/core/vectorised.hpp"
 #include "mcci/data/source.hpp"
-#include "mcci/data/workers.hpp"
+#include "mcci/runtime/workers.hpp"
 
 namespace mcci {
 namespace {

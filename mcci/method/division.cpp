@@ -1,18 +1,18 @@
 #include "mcci/method/division.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
-#include "mcci/core/progress.hpp"
 #include "mcci/data/loader.hpp"
 #include "mcci/method/discriminant.hpp"
 #include "mcci/method/gaps.hpp"
 #include "mcci/method/measurements.hpp"
 #include "mcci/method/relabelling.hpp"
+#include "mcci/runtime/workers.hpp"
 #include "mcci/train/samples.hpp"
 
 namespace mcci {
@@ -41,7 +41,7 @@ constexpr double times_elsewhere = 0.7;
 constexpr double most_of_label = 2.0 / 3;
 // To tell an attack on most of a label from the class itself and mistakes.
 constexpr double least_rest_keeping = 0.5;
-constexpr std::int64_t most_at_once = 20000;  // images of a label: 2 GB of 64x64 in colour
+constexpr std::int64_t most_at_once = 20000;  // images of a label, on each thread: 2 GB of 64x64 in colour
 constexpr std::int64_t most_others = 3000;    // images of other labels to which a label's groups are held
 // Of the groups that several labels have, the share that means another class than its label, and how many
 // times that of the rest it is. Observed for BadNets all-to-all, seed 101: 0.90, 3.9 times.
@@ -182,11 +182,12 @@ struct Search {
   const DatasetPtr& data;
   const Contradiction& contradiction;
   std::uint64_t seed;
-  std::optional<Relabellings> relabellings;  // once a label needs them
+  Relabellings relabellings;
 };
 
 // What an attack has set apart of n samples of one label, one group after the other.
 struct Groups {
+  torch::Tensor positions;                   // [n] int64
   torch::Tensor apart, relabelled, cleared;  // [n] bool: as in Divisions
   bool attacked = false;
   bool shared = false;  // a group with a wide gap that others have too
@@ -194,9 +195,10 @@ struct Groups {
 };
 
 // positions [n]; foreign: of images of other labels, of which `usual` mean theirs.
-Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_t label,
+Groups groups_within(const Search& search, const torch::Tensor& positions, std::int64_t label,
                      const Measurements& foreign, double usual) {
   Groups found;
+  found.positions = positions;
   found.apart = torch::zeros(positions.sizes(), torch::kBool);
   found.relabelled = torch::zeros_like(found.apart);
   found.cleared = torch::zeros_like(found.apart);
@@ -207,8 +209,7 @@ Groups groups_within(Search& search, const torch::Tensor& positions, std::int64_
     const Division division = divide(own, foreign, {means_label.index_select(0, rest), usual}, search.seed);
     Relabelling relabelling;
     if (!division.is_attack()) {
-      if (!search.relabellings) search.relabellings.emplace(search.data, search.contradiction, search.seed);
-      relabelling = search.relabellings->within(positions.index_select(0, rest), label);
+      relabelling = search.relabellings.within(positions.index_select(0, rest), label);
     }
     const bool relabelled = relabelling.is_attack(), attack = division.is_attack() || relabelled;
     if (!again) {
@@ -239,6 +240,22 @@ std::vector<torch::Tensor> in_parts(const torch::Tensor& positions, std::uint64_
   return positions.index_select(0, epoch_order(n, seed, 0)).chunk(parts);
 }
 
+// Of each part of the samples of one label; of none if they do not suffice.
+std::vector<Groups> groups_of(const Search& search, std::int64_t label) {
+  std::vector<Groups> found;
+  const torch::Tensor labels = search.data->labels();
+  const torch::Tensor others = some_of(labels.ne(label), most_others, search.seed);
+  const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
+  if (!suffice(all, others)) return found;
+  const Measurements foreign = measurements(search.data, others);
+  const double usual =
+      share_of(search.contradiction.meaning.index_select(0, others).eq(labels.index_select(0, others)));
+  for (const torch::Tensor& part : in_parts(all, search.seed)) {
+    found.push_back(groups_within(search, part, label, foreign, usual));
+  }
+  return found;
+}
+
 }  // namespace
 
 Division divide(const DatasetPtr& data, const torch::Tensor& of_label, const torch::Tensor& others,
@@ -264,31 +281,30 @@ bool Division::is_attack() const { return is_treatment() || (is_wide() && is_uni
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed) {
   const torch::Tensor labels = data->labels();
   const torch::Tensor& meaning = contradiction.meaning;
-  Search search{data, contradiction, seed, std::nullopt};
+  const std::int64_t classes = data->num_classes();
+  const Search search{data, contradiction, seed, {data, contradiction, seed}};
+  // Their operations are too small for several threads; the labels are not.
+  std::vector<std::vector<Groups>> of_labels(static_cast<std::size_t>(classes));
+  parallel_each(
+      classes, {"looking for groups within labels", "labels", 1, at::get_num_threads()},
+      [&](std::int64_t label) { of_labels[static_cast<std::size_t>(label)] = groups_of(search, label); });
   Divisions found;
-  found.attacked = torch::zeros({data->num_classes()}, torch::kBool);
+  found.attacked = torch::zeros({classes}, torch::kBool);
   found.apart = torch::zeros_like(labels, torch::kBool);
   found.relabelled = torch::zeros_like(found.apart);
   found.cleared = torch::zeros_like(found.apart);
   torch::Tensor shared = torch::zeros_like(found.attacked);  // labels with groups that others have too
-  Progress progress("looking for groups within labels", data->num_classes(), "labels");
-  for (std::int64_t label = 0; label < data->num_classes(); ++label, progress.advance()) {
+  for (std::int64_t label = 0; label < classes; ++label) {
     found.gaps.push_back(0);
-    const torch::Tensor others = some_of(labels.ne(label), most_others, seed);
-    const torch::Tensor all = labels.eq(label).nonzero().squeeze(1);
-    if (!suffice(all, others)) continue;
-    const Measurements foreign = measurements(data, others);
-    const double usual = share_of(meaning.index_select(0, others).eq(labels.index_select(0, others)));
     bool attacked = false;
-    for (const torch::Tensor& part : in_parts(all, seed)) {
-      const Groups groups = groups_within(search, part, label, foreign, usual);
+    for (const Groups& groups : of_labels[static_cast<std::size_t>(label)]) {
       found.gaps.back() = std::max(found.gaps.back(), groups.gap);
       attacked = attacked || groups.attacked;
       if (groups.attacked || groups.shared) found.attacked[label] = true;
       if (groups.shared) shared[label] = true;
-      found.apart.index_put_({part}, groups.apart);
-      found.relabelled.index_put_({part}, groups.relabelled);
-      found.cleared.index_put_({part}, groups.cleared);
+      found.apart.index_put_({groups.positions}, groups.apart);
+      found.relabelled.index_put_({groups.positions}, groups.relabelled);
+      found.cleared.index_put_({groups.positions}, groups.cleared);
     }
     if (attacked) shared[label] = false;
   }

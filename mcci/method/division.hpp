@@ -81,7 +81,8 @@ struct Divisions {
 // mostly, and twice as often as the rest of these labels. Where a label does not fall apart so, its
 // contradicted samples are held against what means the same (Relabellings). The contradiction is of what does
 // not see the attack. Of a label with more than 20,000 samples, parts drawn at random are divided each on its
-// own. Shows progress.
+// own. Labels are looked at on as many threads as LibTorch has; shows progress. Errors: as parallel_each()
+// (workers.hpp).
 Divisions find_divisions(const DatasetPtr& data, const Contradiction& contradiction, std::uint64_t seed);
 
 }  // namespace mcci

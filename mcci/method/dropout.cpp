@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "mcci/nn/side_by_side.hpp"
+
 namespace mcci {
 namespace {
 
@@ -18,7 +20,7 @@ torch::Tensor DropoutImpl::forward(const torch::Tensor& x) {
   const auto layout = torch::empty_like(x).strides().vec();  // dense, unlike those of a view
   const torch::Tensor bits =
       torch::empty({(x.numel() + values_per_draw - 1) / values_per_draw}, x.options().dtype(torch::kLong))
-          .random_(std::numeric_limits<std::int64_t>::min(), c10::optional<std::int64_t>())
+          .random_(std::numeric_limits<std::int64_t>::min(), c10::optional<std::int64_t>(), own_generator())
           .view(torch::kShort);
   const torch::Tensor kept = bits.as_strided(x.sizes(), layout).ge(dropped_ - outcomes / 2);
   const double scale = static_cast<double>(outcomes) / static_cast<double>(outcomes - dropped_);

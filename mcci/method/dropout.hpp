@@ -15,8 +15,8 @@ class DropoutImpl : public torch::nn::Module {
   // Zeroes each value with probability `rate`, in [0, 1), to 1/65536, and divides the others by what is kept.
   explicit DropoutImpl(double rate);
 
-  // x floating point, of any shape and layout, which are kept. From the global generator; x itself in
-  // evaluation mode.
+  // x floating point, of any shape and layout, which are kept. From own_generator() (side_by_side.hpp); x
+  // itself in evaluation mode.
   torch::Tensor forward(const torch::Tensor& x);
 
  private:

@@ -1,6 +1,7 @@
 #include "mcci/method/keyholes.hpp"
 
 #include <array>
+#include <functional>
 #include <string>
 
 #include <torch/nn/functional/loss.h>
@@ -11,6 +12,7 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/pooling.h>
 
+#include "mcci/nn/side_by_side.hpp"
 #include "mcci/runtime/compute.hpp"
 #include "mcci/train/samples.hpp"
 
@@ -64,13 +66,15 @@ torch::Tensor KeyholesImpl::forward(const torch::Tensor& images, const torch::Te
   const torch::Tensor above = pooled.gt(cut).to(torch::kFloat).view({batch * channels, fine, fine});
   torch::Tensor seen = torch::avg_pool2d(above, fine / coarse).view({batch, channels, coarse, coarse});
   if (is_training()) seen = seen + torch::rand_like(thresholds).mul(noise) * torch::randn_like(seen);
-  std::vector<torch::Tensor> logits;
+  std::vector<std::function<torch::Tensor()>> through;
   for (std::size_t i = 0; i < windows.size(); ++i) {
-    const Window& window = windows[i];
-    logits.push_back(networks_[i]->forward(
-        channels_last(seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width))));
+    through.emplace_back([this, i, &seen] {
+      const Window& window = windows[i];
+      return networks_[i]->forward(
+          channels_last(seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width)));
+    });
   }
-  return torch::stack(logits);
+  return torch::stack(side_by_side(images.device(), through));
 }
 
 torch::Tensor keyholes_in_training(Keyholes keyholes, const torch::Tensor& images) {

@@ -1,10 +1,12 @@
 #include "mcci/method/witnesses.hpp"
 
+#include <functional>
 #include <limits>
 
 #include <ATen/ATen.h>
 
 #include "mcci/data/loader.hpp"
+#include "mcci/nn/side_by_side.hpp"
 
 namespace mcci {
 namespace {
@@ -28,22 +30,30 @@ WitnessesImpl::WitnessesImpl(const AttackIndicationOptions& options, std::int64_
 }
 
 torch::Tensor WitnessesImpl::forward(const torch::Tensor& indicator) {
-  return torch::cat({first_->forward(indicator), second_->forward(indicator)}, 1);
+  return torch::cat(side_by_side(indicator.device(), {[&] { return first_->forward(indicator); },
+                                                      [&] { return second_->forward(indicator); }}),
+                    1);
 }
 
 WitnessesImpl::Testimony WitnessesImpl::testimony(const torch::Tensor& indicator,
                                                   const torch::Tensor& witness) {
-  std::vector<torch::Tensor> positions, z_f, log_odds;
+  std::vector<torch::Tensor> positions, log_odds;
+  std::vector<std::function<torch::Tensor()>> hearings;
+  std::vector<torch::nn::Linear> heads;
   for (std::int64_t i = 0; i < 2; ++i) {
     const torch::Tensor seen = witness.eq(i).nonzero().squeeze(1);
     if (seen.numel() == 0) continue;
     // Batch normalisation cannot train on one image: it is shown twice.
     const torch::Tensor shown = is_training() && seen.numel() == 1 ? seen.repeat(2) : seen;
     positions.push_back(seen);
-    z_f.push_back(
-        (i == 0 ? first_ : second_)->forward(indicator.index_select(0, shown)).narrow(0, 0, seen.numel()));
-    log_odds.push_back((i == 0 ? first_head_ : second_head_)->forward(z_f.back()));
+    hearings.emplace_back(
+        [&indicator, shown, count = seen.numel(), network = i == 0 ? first_ : second_]() mutable {
+          return network->forward(indicator.index_select(0, shown)).narrow(0, 0, count);
+        });
+    heads.push_back(i == 0 ? first_head_ : second_head_);
   }
+  const std::vector<torch::Tensor> z_f = side_by_side(indicator.device(), hearings);
+  for (std::size_t i = 0; i < heads.size(); ++i) log_odds.push_back(heads[i]->forward(z_f[i]));
   const torch::Tensor order = torch::cat(positions).argsort();
   return {torch::cat(z_f).index_select(0, order), torch::cat(log_odds).index_select(0, order)};
 }

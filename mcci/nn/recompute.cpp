@@ -1,9 +1,10 @@
 #include "mcci/nn/recompute.hpp"
 
-#include <ATen/autocast_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "mcci/nn/converted_weights.hpp"
 
 namespace mcci {
 namespace {
@@ -15,17 +16,6 @@ struct Call : torch::CustomClassHolder {
   explicit Call(Forward f) : forward(std::move(f)) {}
   Forward forward;
   c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();  // autocast is one of them
-};
-
-// Autocast remembers the weights it has converted. What it converts on the way back must not outlive the
-// optimizer's step.
-struct ForgetConverted {
-  ForgetConverted() { at::autocast::increment_nesting(); }
-  ~ForgetConverted() {
-    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-  }
-  ForgetConverted(const ForgetConverted&) = delete;
-  ForgetConverted& operator=(const ForgetConverted&) = delete;
 };
 
 // `spark` requires a gradient, so that the parameters get theirs even where x needs none.

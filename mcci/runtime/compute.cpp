@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <malloc.h>
-#include <sched.h>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -14,6 +13,7 @@
 
 #include "mcci/core/error.hpp"
 #include "mcci/runtime/processor.hpp"
+#include "mcci/runtime/workers.hpp"
 
 namespace mcci {
 namespace {
@@ -23,10 +23,7 @@ std::int64_t default_threads() {
   if (const char* wish = std::getenv("OMP_NUM_THREADS")) {
     if (const int threads = std::atoi(wish); threads > 0) return threads;
   }
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  return allowed_cpus();
 }
 
 #define MCCI_TORCH_AT_LEAST(major, minor) \

@@ -1,7 +1,12 @@
+#include <mutex>
 #include <sched.h>
+#include <set>
 #include <sstream>
+#include <stdexcept>
 #include <stdlib.h>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -13,6 +18,7 @@
 #include "mcci/runtime/compute.hpp"
 #include "mcci/runtime/environment.hpp"
 #include "mcci/runtime/processor.hpp"
+#include "mcci/runtime/workers.hpp"
 
 namespace mcci {
 namespace {
@@ -45,6 +51,33 @@ TEST(Compute, TakesDenormalNumbersForZeroInEveryThread) {
   const at::Tensor small = at::full({1 << 20}, 1e-30F);  // large enough for both threads
   EXPECT_EQ((small * 1e-10F).count_nonzero().item<std::int64_t>(), 0);
   EXPECT_GT((small * 1e-7F).min().item<float>(), 0);
+}
+
+TEST(ParallelEach, VisitsEachOnceOnSoManyThreads) {
+  for (const std::int64_t threads : {1, 2, 0}) {
+    std::vector<int> visits(50);
+    std::mutex mutex;
+    std::set<std::thread::id> seen;
+    parallel_each(50, {"counting", "numbers", 1000, threads}, [&](std::int64_t i) {
+      ++visits[static_cast<std::size_t>(i)];
+      EXPECT_EQ(at::get_num_threads(), 1);
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    });
+    EXPECT_EQ(visits, std::vector<int>(50, 1));
+    EXPECT_LE(static_cast<std::int64_t>(seen.size()), threads > 0 ? threads : allowed_cpus());
+  }
+}
+
+TEST(ParallelEach, ThrowsTheFirstError) {
+  try {
+    parallel_each(20, {"counting"}, [](std::int64_t i) {
+      if (i >= 5) throw std::runtime_error(std::to_string(i));
+    });
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "5");
+  }
 }
 
 Processor processor(const std::string& vendor, const std::string& flags) {

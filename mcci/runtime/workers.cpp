@@ -1,4 +1,4 @@
-#include "mcci/data/workers.hpp"
+#include "mcci/runtime/workers.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -21,15 +21,6 @@ extern "C" void omp_set_num_threads(int);
 namespace mcci {
 namespace {
 
-constexpr std::int64_t worth_showing = 1000;
-
-std::int64_t allowed_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return std::max(1U, std::thread::hardware_concurrency());
-  return std::max(1, CPU_COUNT(&set));
-}
-
 // Joins on destruction, so that a failure to start one thread leaves none behind.
 class Threads {
  public:
@@ -48,21 +39,28 @@ class Threads {
 
 }  // namespace
 
+std::int64_t allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return std::max(1U, std::thread::hardware_concurrency());
+  return std::max(1, CPU_COUNT(&set));
+}
+
 void keep_torch_on_this_thread() {
   at::get_num_threads();  // sets the thread's count on its first use: ours must come after
   omp_set_num_threads(1);
 }
 
-void parallel_each(std::int64_t n, const std::string& title, const std::function<void(std::int64_t)>& visit) {
+void parallel_each(std::int64_t n, const Work& work, const std::function<void(std::int64_t)>& visit) {
   std::atomic<std::int64_t> next{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
   std::optional<Progress> progress;
-  if (n >= worth_showing) progress.emplace(title, n, "images");
+  if (n >= work.shown_from) progress.emplace(work.title, n, work.unit);
   std::exception_ptr first_error;
   std::int64_t first_error_at = n;
 
-  const auto work = [&] {
+  const auto visit_more = [&] {
     keep_torch_on_this_thread();
     while (!stop && !interrupt_requested()) {
       const std::int64_t i = next++;
@@ -86,12 +84,12 @@ void parallel_each(std::int64_t n, const std::string& title, const std::function
   };
   {
     Threads threads;
-    const std::int64_t count = std::min(n, allowed_cpus());
-    for (std::int64_t t = 0; t < count; ++t) threads.start(work);
+    const std::int64_t count = std::min(n, work.threads > 0 ? work.threads : allowed_cpus());
+    for (std::int64_t t = 0; t < count; ++t) threads.start(visit_more);
   }
   progress.reset();
   if (first_error) std::rethrow_exception(first_error);
-  if (interrupt_requested()) throw Error(ErrorKind::interrupted, "stopped while " + title);
+  if (interrupt_requested()) throw Error(ErrorKind::interrupted, "stopped while " + work.title);
 }
 
 }  // namespace mcci
