@@ -22,6 +22,10 @@ bool detail_is_needed(const torch::Tensor& coarse, const torch::Tensor& detailed
   return agreement(detailed, labels) > much_better * agreement(coarse, labels);
 }
 
+bool detail_may_be_needed(const torch::Tensor& coarse, const torch::Tensor& labels) {
+  return 1 > much_better * agreement(coarse, labels);
+}
+
 double effective_number(const torch::Tensor& counts) {
   const torch::Tensor p = counts.to(torch::kDouble) / counts.sum().clamp_min(1).to(torch::kDouble);
   return std::exp(-(p * p.clamp_min(1e-12).log()).sum().item<double>());

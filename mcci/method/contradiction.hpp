@@ -17,6 +17,8 @@ struct Contradiction {
 // they agree with the labels [N] more than 1.5 times as often.
 bool detail_is_needed(const torch::Tensor& coarse, const torch::Tensor& detailed,
                       const torch::Tensor& labels);
+// Whether any detailed ones could be: not where the coarse ones agree with two thirds of the labels.
+bool detail_may_be_needed(const torch::Tensor& coarse, const torch::Tensor& labels);
 
 // opinions [V,N,C] (keyhole_opinions, glimpse_opinions), labels [N] int64. `confidence` is what a keyhole
 // must give to another class for its word to count. No bound is set on what it gives to the recorded label:

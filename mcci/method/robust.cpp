@@ -100,6 +100,7 @@ class RobustMcci : public Defense {
 
   void begin_epoch(std::size_t phase, std::int64_t epoch, const DatasetPtr& data) override {
     const torch::NoGradGuard no_grad;
+    if (phase == glimpses_phase && epoch == 0) choose_glimpsed(data);
     if (phase == hearing_phase && epoch == 0) find_contradictions(data);
     if (phase == indicator_phase && epoch == 0) find_marks(data);
     if (phase == conditioned_phase) {
@@ -112,7 +113,7 @@ class RobustMcci : public Defense {
   }
 
   torch::Tensor pool(std::size_t phase) override {
-    return phase == hearing_phase || phase == indicator_phase ? examples_ : torch::Tensor();
+    return phase == keyholes_phase || phase == conditioned_phase ? torch::Tensor() : examples_;
   }
 
   StepOutput loss(std::size_t phase, const Batch& batch) override {
@@ -259,6 +260,20 @@ class RobustMcci : public Defense {
     return torch::where(model_->attacked.index_select(0, labels) > 0, odds, if_clean.neg() + out_of_question);
   }
 
+  // Glimpses learn nothing where keyholes know the classes well enough.
+  void choose_glimpsed(const DatasetPtr& data) {
+    const DatasetPtr some = some_asked(data);
+    const bool learn =
+        options_.has("keyholes") &&
+        detail_may_be_needed(keyhole_opinions(model_->keyholes, some, problem_.compute), some->labels());
+    examples_ = natural_order(learn ? data->size() : 0);
+  }
+
+  DatasetPtr some_asked(const DatasetPtr& data) const {
+    const torch::Tensor all = torch::ones({data->size()}, torch::kBool);
+    return subset(data, some_of(all, most_asked, problem_.seed));
+  }
+
   void find_contradictions(const DatasetPtr& data) {
     const torch::Tensor opinions =
         options_.has("keyholes")
@@ -278,9 +293,9 @@ class RobustMcci : public Defense {
   // What the keyholes or glimpses see, and what a pre-trained SFRN finds alike before it is trained on this
   // set: [V,N,C] float32 on the CPU.
   torch::Tensor opinions_of(const DatasetPtr& data) {
-    const torch::Tensor all = torch::ones({data->size()}, torch::kBool);
-    const DatasetPtr some = subset(data, some_of(all, most_asked, problem_.seed));
+    const DatasetPtr some = some_asked(data);
     const bool in_detail =
+        examples_.numel() > 0 &&
         detail_is_needed(keyhole_opinions(model_->keyholes, some, problem_.compute),
                          glimpse_opinions(model_->glimpses, some, problem_.compute), some->labels());
     log_info(std::string("what images mean is seen by the ") + (in_detail ? "glimpses" : "keyholes"));
@@ -539,7 +554,7 @@ class RobustMcci : public Defense {
   torch::Tensor divided_;   // [C] bool: labels within which an attack has set a group apart
   torch::Tensor known_;     // [N] bool: what is an attack's whatever the witnesses say
   torch::Tensor cleared_;   // [N] bool: what is not
-  torch::Tensor examples_;  // [M] int64: what the witnesses learn from
+  torch::Tensor examples_;  // [M] int64: what the glimpses, and then the witnesses, learn from
   // Of each training sample, on the device.
   torch::Tensor witness_;     // [N] int64: the witness that learns from it
   torch::Tensor usual_odds_;  // [C] float32: posterior log odds up to which a label is taught at first

@@ -129,6 +129,7 @@ void Run::train_epoch(std::size_t index, const Phase& phase, Updating& updating)
   const auto epoch = static_cast<std::uint64_t>(state_.history.size());
   const DatasetPtr data = learner_.source(index, run_.data);
   const at::Tensor pool = learner_.pool(index);
+  if (pool.defined() && pool.size(0) == 0) return settle_time();
   at::Tensor order =
       epoch_order(pool.defined() ? pool.size(0) : data->size(), seed_, static_cast<std::int64_t>(epoch));
   if (pool.defined()) order = pool.index_select(0, order);

@@ -33,6 +33,9 @@ TEST(Opinions, AreAskedInDetailWhereThatAgreesWithTheLabelsMuchMoreOften) {
   };
   EXPECT_FALSE(detail_is_needed(opinions(40), opinions(60), labels));
   EXPECT_TRUE(detail_is_needed(opinions(40), opinions(61), labels));
+  EXPECT_TRUE(detail_may_be_needed(opinions(66), labels));
+  EXPECT_TRUE(detail_is_needed(opinions(66), opinions(100), labels));
+  EXPECT_FALSE(detail_may_be_needed(opinions(67), labels));
 }
 
 TEST(Contradictions, TakeTheWordOfOneKeyholeThatIsSure) {

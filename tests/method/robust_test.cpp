@@ -105,6 +105,31 @@ class RobustTest : public ::testing::Test {
     images_ = to_unit(set.data->images(at::arange(set.data->size())));
   }
 
+  // Stopped in a phase after so many of its steps.
+  void expect_resumable(const Poisoned& set, const Json& options,
+                        const std::vector<std::pair<std::size_t, int>>& stops) {
+    train_on(set, false, options);
+    const TensorList weights = module_state(defense_->module()), state = defense_->extra_state();
+    const std::filesystem::path file =
+        std::filesystem::temp_directory_path() / ("mcci-robust-" + std::to_string(::getpid()));
+    for (const auto& [phase, steps] : stops) {
+      const std::string when = "phase " + std::to_string(phase) + " after " + std::to_string(steps);
+      TrainingRun run = prepared(set, false, options);
+      run.checkpoint = file;
+      test::Interrupted interrupted(*defense_, steps, phase);
+      EXPECT_THROW(train(interrupted, run), Error) << when;
+      set_interrupt_requested(false);
+      run = prepared(set, false, options);
+      for (at::Tensor& parameter : defense_->module().parameters()) parameter.data().zero_();
+      run.checkpoint = file;
+      run.resume = true;
+      train(*defense_, run);
+      test::expect_equal(module_state(defense_->module()), weights, when);
+      test::expect_equal(defense_->extra_state(), state, when);
+    }
+    std::filesystem::remove(file);
+  }
+
   std::map<std::string, at::Tensor> extra_state() {
     std::map<std::string, at::Tensor> found;
     for (const auto& [name, tensor] : defense_->extra_state()) found.emplace(name, tensor);
@@ -225,31 +250,18 @@ TEST_F(RobustTest, KnowsAGroupThatIsAPartOfWhatTheAttackHasDone) {
 TEST_F(RobustTest, ResumedEqualsWhole) {
   const Poisoned set = stripes(600, 6);
   const Json options = {{"epochs", 2}, {"keyhole-epochs", 2}, {"indicator-epochs", 2}};
-  train_on(set, false, options);
-  const TensorList weights = module_state(defense_->module()), state = defense_->extra_state();
-  for (const auto& [name, tensor] : state) {
+  // In each phase, and after the SFRN was asked, in the second epoch of the last.
+  expect_resumable(set, options, {{0, 2}, {2, 2}, {3, 2}, {4, 2}, {4, 25}});
+  for (const auto& [name, tensor] : defense_->extra_state()) {
     if (name != "guilty" && name != "trigger_scale") continue;
     EXPECT_TRUE(tensor.any().item<bool>()) << name;
   }
-  const std::filesystem::path file =
-      std::filesystem::temp_directory_path() / ("mcci-robust-" + std::to_string(::getpid()));
-  // In each phase, and after the SFRN was asked, in the second epoch of the last.
-  for (const auto& [phase, steps] : {std::pair{0, 2}, {1, 2}, {2, 2}, {3, 2}, {4, 2}, {4, 25}}) {
-    const std::string when = "phase " + std::to_string(phase) + " after " + std::to_string(steps);
-    TrainingRun run = prepared(set, false, options);
-    run.checkpoint = file;
-    test::Interrupted interrupted(*defense_, steps, phase);
-    EXPECT_THROW(train(interrupted, run), Error) << when;
-    set_interrupt_requested(false);
-    run = prepared(set, false, options);
-    for (at::Tensor& parameter : defense_->module().parameters()) parameter.data().zero_();
-    run.checkpoint = file;
-    run.resume = true;
-    train(*defense_, run);
-    test::expect_equal(module_state(defense_->module()), weights, when);
-    test::expect_equal(defense_->extra_state(), state, when);
-  }
-  std::filesystem::remove(file);
+}
+
+TEST_F(RobustTest, ResumedEqualsWholeWithGlimpses) {
+  const Json options = {
+      {"epochs", 1}, {"keyhole-epochs", 1}, {"keyhole-images", 64}, {"indicator-epochs", 2}};
+  expect_resumable(stripes(600, 6), options, {{1, 2}, {2, 2}});
 }
 
 // Keyholes that have seen too little to be sure of anything: what lies among images of another label is then

@@ -331,6 +331,14 @@ class Drawing : public Learner {
   torch::nn::Linear weight_{256, 4};
 };
 
+// Has nothing to learn in its first phase.
+class Skipping : public Drawing {
+ public:
+  at::Tensor pool(std::size_t phase) override {
+    return phase == 0 ? at::empty({0}, at::kLong) : Drawing::pool(phase);
+  }
+};
+
 // Trains its second phase on another set.
 class Elsewhere : public Drawing {
  public:
@@ -422,6 +430,16 @@ TEST_F(TrainerTest, DrawsAPhaseFromItsPool) {
   EXPECT_THAT(learner.seen[1], ::testing::ElementsAre(4, 4, 4, 4, 4, 4, 9, 9, 11, 11));
   EXPECT_TRUE(state.history.front()["train_accuracy"].is_number());
   EXPECT_TRUE(state.history.back()["train_accuracy"].is_null());
+}
+
+TEST_F(TrainerTest, LeavesOutAPhaseWithNothingToLearn) {
+  Skipping learner;
+  const RunState state = train(learner, run_);
+  EXPECT_TRUE(state.finished);
+  EXPECT_TRUE(learner.seen[0].empty());
+  EXPECT_EQ(learner.seen[1].size(), 2 * 5U);
+  ASSERT_EQ(state.history.size(), 2U);
+  EXPECT_EQ(state.history.front()["phase"], "pool");
 }
 
 TEST_F(TrainerTest, TrainsAPhaseOnItsSource) {
