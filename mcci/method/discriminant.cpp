@@ -29,7 +29,9 @@ std::optional<Discriminant> discriminant(const Samples& samples, const torch::Te
   const torch::Tensor members = torch::stack({in, in.logical_not()}).to(torch::kDouble);
   const torch::Tensor counts = members.sum(1, /*keepdim=*/true);
   if (counts.min().item<double>() == 0) return std::nullopt;
-  const torch::Tensor means = members.mm(samples.z) / counts;
+  // One row at a time: a product with both takes three times as long.
+  const torch::Tensor sums = torch::stack({samples.z.t().mv(members[0]), samples.z.t().mv(members[1])});
+  const torch::Tensor means = sums / counts;
   torch::Tensor within =
       (samples.scatter() - (counts * means).t().mm(means)) / static_cast<double>(in.numel());
   within.diagonal().add_(ridge);
