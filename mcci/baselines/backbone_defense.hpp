@@ -19,7 +19,13 @@ class BackboneDefense : public Defense {
   at::Tensor logits(const at::Tensor& images, Perception perception) override;
   at::Tensor embedding(const at::Tensor& images, Perception perception) override;
   std::shared_ptr<Backbone> folded() override;
-  at::Tensor training_suspicion() const override { return suspicion_of_samples_; }
+  std::int64_t known_samples() const override {
+    return suspicion_of_samples_.defined() ? suspicion_of_samples_.size(0) : 0;
+  }
+  at::Tensor training_suspicion(const Batch& batch) override {
+    if (!suspicion_of_samples_.defined()) return Defense::training_suspicion(batch);
+    return suspicion_of_samples_.index_select(0, batch.indices.cpu());
+  }
   TensorList extra_state() override { return saved_state(sample_state()); }
   void set_extra_state(const TensorList& tensors, const std::string& where) override;
 

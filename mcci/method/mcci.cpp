@@ -47,6 +47,8 @@ class Mcci : public Defense {
   at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels) override {
     return chosen().suspicion(images, labels);
   }
+  std::int64_t known_samples() const override { return chosen().known_samples(); }
+  at::Tensor training_suspicion(const Batch& batch) override { return chosen().training_suspicion(batch); }
   double suspicion_threshold() const override { return chosen().suspicion_threshold(); }
   std::shared_ptr<Backbone> folded() override { return chosen().folded(); }
 

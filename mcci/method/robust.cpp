@@ -206,6 +206,15 @@ class RobustMcci : public Defense {
     return posterior_log_odds(evidence, model_->semantic_logits(images).softmax(1), labels);
   }
 
+  // Of a training sample the witness that did not learn from it is asked alone, and the division.
+  std::int64_t known_samples() const override { return evidence_.defined() ? evidence_.size(0) : 0; }
+  at::Tensor training_suspicion(const Batch& batch) override {
+    const torch::NoGradGuard no_grad;
+    model_->eval();
+    return posterior_log_odds(evidence_.index_select(0, batch.indices),
+                              model_->semantic_logits(batch.images).softmax(1), batch.labels);
+  }
+
   double suspicion_threshold() const override { return 0; }
 
   std::shared_ptr<Backbone> folded() override { return copy_of(*model_->sfrn, problem_.backbone); }

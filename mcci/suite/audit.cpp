@@ -19,13 +19,13 @@ constexpr std::int64_t batch_images = 500;
 
 }  // namespace
 
-bool can_audit(const Defense& model) { return model.has_suspicion() || model.training_suspicion().defined(); }
+bool can_audit(const Defense& model) { return model.has_suspicion() || model.known_samples() > 0; }
 
 Audit audit(Defense& model, const DatasetPtr& training_set, const Compute& compute) {
-  const at::Tensor known = model.training_suspicion();
-  if (known.defined() && known.size(0) != training_set->size()) {
+  const std::int64_t known = model.known_samples();
+  if (known > 0 && known != training_set->size()) {
     throw Error(ErrorKind::usage,
-                "the model was trained on " + std::to_string(known.size(0)) + " images, the set has " +
+                "the model was trained on " + std::to_string(known) + " images, the set has " +
                     std::to_string(training_set->size()),
                 "", "audit the set that it was trained on");
   }
@@ -33,17 +33,18 @@ Audit audit(Defense& model, const DatasetPtr& training_set, const Compute& compu
   std::vector<at::Tensor> suggested;
   Progress progress("audit", training_set->size(), "images");
   for_each_batch(training_set, batch_images, [&](const Batch& batch) {
-    const at::Tensor images = place(batch.images, compute);
-    if (!known.defined()) suspicion.push_back(model.suspicion(images, batch.labels.to(compute.device)).cpu());
-    suggested.push_back(model.logits(images, Perception::clean).argmax(1).cpu());
+    const Batch placed = {place(batch.images, compute), batch.labels.to(compute.device),
+                          batch.indices.to(compute.device)};
+    suspicion.push_back(model.training_suspicion(placed).cpu());
+    suggested.push_back(model.logits(placed.images, Perception::clean).argmax(1).cpu());
     progress.advance(batch.labels.size(0));
   });
   Audit result;
-  result.suspicion = (known.defined() ? known.cpu() : at::cat(suspicion)).to(at::kFloat);
+  result.suspicion = at::cat(suspicion).to(at::kFloat);
   result.suggested = at::cat(suggested);
   result.order = std::get<1>(result.suspicion.sort(/*stable=*/true, 0, /*descending=*/true));
-  result.meaning = known.defined() ? "suspicion, 0 at the limit of what is flagged"
-                                   : "log p(label | own indicator) - log p(label | fake indicator)";
+  result.meaning = known > 0 ? "suspicion, 0 at the limit of what is flagged"
+                             : "log p(label | own indicator) - log p(label | fake indicator)";
   result.threshold = model.suspicion_threshold();
   return result;
 }

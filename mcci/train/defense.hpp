@@ -56,9 +56,12 @@ class Defense : public Learner {
   // more suspicious. Errors: usage if has_suspicion() is false.
   virtual bool has_suspicion() const { return false; }
   virtual at::Tensor suspicion(const at::Tensor& images, const at::Tensor& labels);
-  // What a trained defense holds of each training sample, [N] float32, 0 being the limit from which one is
-  // flagged; undefined: suspicion() of its image and label, if that is there, is all it can say.
-  virtual at::Tensor training_suspicion() const { return {}; }
+  // Of how many training samples a trained defense knows more than suspicion() says of an image and a label:
+  // of all that it was trained on, or of none.
+  virtual std::int64_t known_samples() const { return 0; }
+  // The suspicion of training samples on the device, [B] float32: by what is known of each, by its index, 0
+  // being the limit from which one is flagged; where nothing is, suspicion().
+  virtual at::Tensor training_suspicion(const Batch& batch) { return suspicion(batch.images, batch.labels); }
   // The suspicion from which a sample is flagged.
   virtual double suspicion_threshold() const { return 0; }
 

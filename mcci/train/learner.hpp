@@ -59,7 +59,8 @@ class Learner {
   // Asked for after begin_epoch.
   virtual DatasetPtr source(std::size_t /*phase*/, const DatasetPtr& data) { return data; }
   // The samples of source() from which the epochs of a phase are drawn: [M] int64 positions, which may
-  // repeat; undefined: all; none: nothing is learned in this phase. Asked for after begin_epoch, of which it may be a result.
+  // repeat; undefined: all; none: nothing is learned in this phase. Asked for after begin_epoch, of which it
+  // may be a result.
   virtual at::Tensor pool(std::size_t /*phase*/) { return {}; }
   // Forward pass and loss of one batch on the device; the module is in training mode.
   virtual StepOutput loss(std::size_t phase, const Batch& batch) = 0;

@@ -35,7 +35,7 @@ TEST(SpectralSignatures, DefendsWhereATenthOfAClassIsPoisoned) {
   const PoisonedSet set = test::striped(800, 20, 60);
   const Trained filter = test::train_defense(make_spectral_signatures(), set.data,
                                              {{"epochs", 5}, {"probe-epochs", 4}, {"lr", 0.05}});
-  const at::Tensor out = filter.defense->training_suspicion().ge(0);
+  const at::Tensor out = test::held_of_samples(*filter.defense).ge(0);
   for (std::int64_t c = 0; c < 4; ++c) {
     const at::Tensor members = set.data->labels().eq(c);
     EXPECT_EQ(out.logical_and(members).sum().item<std::int64_t>(),
@@ -90,7 +90,7 @@ TEST(ActivationClustering, DefendsAgainstThePatch) {
   const Trained filter = test::train_defense(
       make_activation_clustering(), set.data,
       {{"epochs", 5}, {"probe-epochs", 5}, {"lr", 0.05}, {"components", 2}, {"silhouette", 0.4}});
-  const at::Tensor out = filter.defense->training_suspicion().ge(0);
+  const at::Tensor out = test::held_of_samples(*filter.defense).ge(0);
   EXPECT_GT(share_of(out, set.poisoned), 0.95);
   EXPECT_GT(test::undefended_success(set), 0.9);
   EXPECT_LT(test::attack_success(*filter.defense, set), 0.1);
@@ -101,7 +101,7 @@ TEST(ActivationClustering, LeavesNothingOutWhereClustersAreNotApart) {
   const PoisonedSet set = test::striped(200, 0, 60);
   const Trained filter = test::train_defense(make_activation_clustering(), set.data,
                                              {{"epochs", 1}, {"probe-epochs", 1}, {"silhouette", 1.0}});
-  EXPECT_FALSE(filter.defense->training_suspicion().ge(0).any().item<bool>());
+  EXPECT_FALSE(test::held_of_samples(*filter.defense).ge(0).any().item<bool>());
 }
 
 TEST(Filter, ResumedEqualsWhole) {
@@ -131,7 +131,7 @@ TEST(Strip, DefendsByWhatStaysSureUnderOverlays) {
       make_strip(), set.data,
       {{"epochs", 5}, {"probe-epochs", 5}, {"lr", 0.05}, {"overlays", 16}, {"false-rejection", 0.1}}, clean);
   EXPECT_EQ(filter.defense->assumes(), "clean images");
-  const at::Tensor out = filter.defense->training_suspicion().ge(0);
+  const at::Tensor out = test::held_of_samples(*filter.defense).ge(0);
   EXPECT_GT(share_of(out, set.poisoned), 0.95);
   EXPECT_NEAR(share_of(out, set.poisoned.logical_not()), 0.1, 0.05) << "as many as are accepted";
   EXPECT_GT(test::undefended_success(set), 0.9);
@@ -160,7 +160,7 @@ TEST(Frequency, LearnsFromCleanImagesAndDefendsAgainstThePatch) {
                                              {{"epochs", 5}, {"lr", 0.05}, {"detector-epochs", 20}}, clean);
   EXPECT_EQ(filter.defense->source(0, set.data), clean);
   EXPECT_EQ(filter.defense->source(1, set.data), set.data);
-  const at::Tensor out = filter.defense->training_suspicion().ge(0);
+  const at::Tensor out = test::held_of_samples(*filter.defense).ge(0);
   EXPECT_GT(share_of(out, set.poisoned), 0.95);
   EXPECT_LT(share_of(out, set.poisoned.logical_not()), 0.1);
   EXPECT_GT(test::undefended_success(set), 0.9);

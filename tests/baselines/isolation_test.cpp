@@ -72,7 +72,7 @@ Json abl_options() {
 TEST(Abl, IsolatesPoisonAndUnlearnsIt) {
   const PoisonedSet set = test::striped(600, 60);
   const std::vector<Trained> abl = test::train_thrice(make_abl, set.data, abl_options());
-  EXPECT_EQ(abl.front().defense->training_suspicion().ge(0).sum().item<std::int64_t>(), 45);
+  EXPECT_EQ(test::held_of_samples(*abl.front().defense).ge(0).sum().item<std::int64_t>(), 45);
   EXPECT_GT(test::median(abl, test::poison_suspected, set), 36.0 / 60);
 
   Json without = abl_options();
@@ -154,7 +154,7 @@ TEST(LossIsolation, LeavesOutWhatIsLearnedFirst) {
                                               {"isolation-lr", 0.01},
                                               {"isolation-share", 0.15},
                                               {"lr", 0.05}});
-  const at::Tensor out = filter.defense->training_suspicion().ge(0);
+  const at::Tensor out = test::held_of_samples(*filter.defense).ge(0);
   EXPECT_EQ(out.sum().item<std::int64_t>(), 90);
   EXPECT_GE(out.logical_and(set.poisoned).sum().item<std::int64_t>(), 58);
   EXPECT_GT(test::undefended_success(set), 0.9);

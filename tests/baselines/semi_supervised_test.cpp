@@ -96,7 +96,7 @@ TEST(Dbd, TrustsTheHalfOfLowestLoss) {
   const at::Tensor labelled = kept(*dbd.defense, "labelled");
   EXPECT_EQ(labelled.numel(), 200);
   EXPECT_EQ(kept(*dbd.defense, "unlabelled").numel(), 200);
-  EXPECT_TRUE(dbd.defense->training_suspicion().index_select(0, labelled).lt(0).all().item<bool>());
+  EXPECT_TRUE(test::held_of_samples(*dbd.defense).index_select(0, labelled).lt(0).all().item<bool>());
   EXPECT_NEAR(kept(*dbd.defense, "ramp").item<double>(), 0.75, 1e-9);
   EXPECT_EQ(dbd.defense->pool(2).numel(), 400) << "whole repeats that hold an epoch";
   EXPECT_EQ(dbd.defense->assumes(), "");
@@ -153,7 +153,7 @@ TEST(Dst, TrustsTheLeastSensitiveAndTeachesTheHeadBothKinds) {
   for (const Json& epoch : dst.state.history) phases.push_back(epoch["phase"]);
   EXPECT_THAT(phases, ::testing::ElementsAre("probe", "separation", "contrastive", "contrastive", "head"));
   const at::Tensor trusted = kept(*dst.defense, "trusted");
-  const at::Tensor suspicion = dst.defense->training_suspicion();
+  const at::Tensor suspicion = test::held_of_samples(*dst.defense);
   EXPECT_EQ(trusted.sum().item<std::int64_t>(), 80);
   EXPECT_EQ(suspicion.ge(0).sum().item<std::int64_t>(), 20);
   EXPECT_LT(suspicion.masked_select(trusted).max().item<float>(),
@@ -167,7 +167,7 @@ TEST(Dst, DefendsWhereTheTriggerDoesNotSurviveATurn) {
   const std::vector<Trained> dst =
       test::train_thrice(make_dst, set.data, {{"epochs", 8}, {"head-epochs", 10}});
   for (const Trained& trained : dst) {
-    EXPECT_EQ(trained.defense->training_suspicion().ge(0).sum().item<std::int64_t>(), 40);
+    EXPECT_EQ(test::held_of_samples(*trained.defense).ge(0).sum().item<std::int64_t>(), 40);
     EXPECT_LT(kept(*trained.defense, "trusted").masked_select(set.poisoned).sum().item<std::int64_t>(), 5);
   }
   EXPECT_GT(test::median(dst, test::poison_suspected, set), 30.0 / 80);

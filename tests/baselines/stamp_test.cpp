@@ -177,7 +177,7 @@ TEST(Nab, RelabelsIsolatedSamplesAndStampsThem) {
                                            {"isolation-lr", 0.01},
                                            {"verifier-epochs", 12}},
                                           clean);
-  const at::Tensor isolated = nab.defense->training_suspicion().ge(0);
+  const at::Tensor isolated = test::held_of_samples(*nab.defense).ge(0);
   EXPECT_EQ(isolated.sum().item<std::int64_t>(), 45);
   at::Tensor taught, stamps;
   for (const auto& [name, tensor] : nab.defense->extra_state()) {
@@ -213,7 +213,7 @@ TEST(Nab, RelabelsByCentresWithoutCleanImages) {
   for (const auto& [name, tensor] : nab.defense->extra_state()) {
     if (name == "taught") taught = tensor;
   }
-  const at::Tensor isolated = nab.defense->training_suspicion().ge(0);
+  const at::Tensor isolated = test::held_of_samples(*nab.defense).ge(0);
   EXPECT_EQ(isolated.sum().item<std::int64_t>(), 40);
   EXPECT_TRUE(taught.masked_select(isolated.logical_not())
                   .equal(set.data->labels().masked_select(isolated.logical_not())));

@@ -153,8 +153,14 @@ double recovered(Defense& defense, const PoisonedSet& set) {
   return share(defense.logits(set.triggered, Perception::clean).argmax(1).eq(set.triggered_labels));
 }
 
+at::Tensor held_of_samples(Defense& defense) {
+  Batch all;
+  all.indices = natural_order(defense.known_samples());
+  return defense.training_suspicion(all);
+}
+
 double poison_suspected(Defense& defense, const PoisonedSet& set) {
-  return share(defense.training_suspicion().ge(0).masked_select(set.poisoned));
+  return share(held_of_samples(defense).ge(0).masked_select(set.poisoned));
 }
 
 double undefended_success(const PoisonedSet& set) {

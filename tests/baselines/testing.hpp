@@ -50,6 +50,8 @@ double median(const std::vector<Trained>& three, Measure measure, const Poisoned
 // Shares of triggered images that get the label 0, and their true label.
 double attack_success(Defense& defense, const PoisonedSet& set);
 double recovered(Defense& defense, const PoisonedSet& set);
+// What it holds of each sample that it was trained on: [N] float32, suspicious from 0 on.
+at::Tensor held_of_samples(Defense& defense);
 // Share of the poisoned samples that the defense calls suspicious.
 double poison_suspected(Defense& defense, const PoisonedSet& set);
 // attack_success of plain training for five epochs: what a defense on this set is measured against.

@@ -76,8 +76,8 @@ TEST(Vb, TrainsItsNetworksOnTheirSamples) {
   Defense& defense = *vb.defense;
   const at::Tensor entropy = kept(defense, "entropy");
   const at::Tensor share = (entropy - entropy.min()) / (entropy.max() - entropy.min());
-  EXPECT_TRUE(at::allclose(defense.training_suspicion(), 0.3 - share, 1e-4, 1e-5));
-  const std::int64_t suspicious = defense.training_suspicion().ge(0).sum().item<std::int64_t>();
+  EXPECT_TRUE(at::allclose(test::held_of_samples(defense), 0.3 - share, 1e-4, 1e-5));
+  const std::int64_t suspicious = test::held_of_samples(defense).ge(0).sum().item<std::int64_t>();
   EXPECT_EQ(kept(defense, "unlabelled weight").item<double>(), 0.5) << "the last quarter";
   EXPECT_EQ(defense.assumes(), "");
 
@@ -88,7 +88,7 @@ TEST(Vb, TrainsItsNetworksOnTheirSamples) {
   };
   EXPECT_EQ(defense.pool(1).numel(), suspicious);
   const at::Tensor credible = pool(0);
-  EXPECT_EQ(credible.numel(), defense.training_suspicion().lt(0).sum().item<std::int64_t>());
+  EXPECT_EQ(credible.numel(), test::held_of_samples(defense).lt(0).sum().item<std::int64_t>());
   EXPECT_FALSE(pool(1).defined()) << "the victim learns, too";
   EXPECT_EQ(kept(defense, "unlabelled weight").item<double>(), 0);
   EXPECT_FALSE(pool(2).defined());

@@ -247,6 +247,36 @@ TEST_F(RobustTest, KnowsAGroupThatIsAPartOfWhatTheAttackHasDone) {
   EXPECT_GT(share(whole["contradicted"].masked_select(whole["moved"])), 0.95);
 }
 
+// What a witness or the division says of a training sample is kept, and counts more than what both witnesses
+// say of its image.
+TEST_F(RobustTest, AuditsItsSamplesByWhatIsKnownOfEach) {
+  const Poisoned set = stripes(600, 6);
+  train_on(set, false, {{"epochs", 1}, {"keyhole-epochs", 2}, {"indicator-epochs", 2}});
+  ASSERT_EQ(defense_->known_samples(), 600);
+  const Batch all = {images_, set.data->labels(), natural_order(600)};
+  const at::Tensor before = defense_->training_suspicion(all),
+                   of_image = defense_->suspicion(images_, set.data->labels());
+  const at::Tensor moved = set.poisoned.logical_and(set.true_labels.ne(0));
+  EXPECT_GT(share(before.ge(0).masked_select(moved)), 0.95);
+  EXPECT_LT(share(before.ge(0).masked_select(set.poisoned.logical_not())), 0.01);
+
+  const std::int64_t sample =
+      set.poisoned.logical_not().logical_and(set.data->labels().eq(0)).nonzero()[0].item<std::int64_t>();
+  TensorList state = defense_->extra_state();
+  float was = 0;
+  for (auto& [name, tensor] : state) {
+    if (name != "evidence") continue;
+    tensor = tensor.clone();
+    was = tensor[sample].item<float>();
+    tensor[sample] = 6;
+  }
+  defense_->set_extra_state(state, "");
+  const at::Tensor risen = defense_->training_suspicion(all) - before;
+  EXPECT_NEAR(risen[sample].item<float>(), 6 - was, 1e-4);
+  EXPECT_EQ(risen.count_nonzero().item<std::int64_t>(), 1);
+  EXPECT_TRUE(defense_->suspicion(images_, set.data->labels()).equal(of_image));
+}
+
 TEST_F(RobustTest, ResumedEqualsWhole) {
   const Poisoned set = stripes(600, 6);
   const Json options = {{"epochs", 2}, {"keyhole-epochs", 2}, {"indicator-epochs", 2}};

@@ -424,7 +424,9 @@ TEST_F(RunTest, AnAuditShowsWhatTheDefenseHeldOfItsSamples) {
   const TrainedRun opened = open_run(out);
   ASSERT_TRUE(can_audit(opened.model()));
   const Audit found = audit(opened.model(), opened.training_set(), opened.compute);
-  EXPECT_TRUE(found.suspicion.equal(opened.model().training_suspicion()));
+  Batch all;
+  all.indices = natural_order(opened.training_set()->size());
+  EXPECT_TRUE(found.suspicion.equal(opened.model().training_suspicion(all)));
   EXPECT_EQ(found.suspicion.ge(found.threshold).sum().item<std::int64_t>(), 1)
       << "one in a hundred, at least one";
   EXPECT_THAT(found.meaning, HasSubstr("limit"));
