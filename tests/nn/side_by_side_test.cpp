@@ -18,11 +18,14 @@ using Networks = std::vector<std::function<torch::Tensor()>>;
 
 class SideBySide : public testing::TestWithParam<int> {
  protected:
-  SideBySide() { at::set_num_threads(GetParam()); }
-  ~SideBySide() override { at::set_num_threads(before_); }
+  void SetUp() override {
+    before_ = at::get_num_threads();
+    at::set_num_threads(GetParam());
+  }
+  void TearDown() override { at::set_num_threads(before_); }
 
  private:
-  int before_ = at::get_num_threads();
+  int before_ = 0;
 };
 
 TEST_P(SideBySide, AnswersAndLearnsAsInTurn) {
