@@ -224,8 +224,10 @@ Groups groups_within(const Search& search, const torch::Tensor& positions, std::
     const torch::Tensor group = rest.masked_select(apart);
     found.attacked = true;
     found.apart.index_fill_(0, group, true);
-    if (relabelled || division.is_relabelled()) found.relabelled.index_fill_(0, group, true);
-    const torch::Tensor alike = relabelled ? relabelling.alike : torch::zeros_like(apart);
+    const bool given = relabelled || division.is_relabelled();  // a label that it does not mean
+    if (given) found.relabelled.index_fill_(0, group, true);
+    torch::Tensor alike = relabelled ? relabelling.alike : apart.logical_not();
+    if (!given) alike = torch::zeros_like(apart);
     found.cleared.index_put_({rest}, again ? alike.logical_and(found.cleared.index_select(0, rest)) : alike);
     // An attack that is not the same in all images may have set several groups apart.
     const torch::Tensor left = apart.logical_not().nonzero().squeeze(1);

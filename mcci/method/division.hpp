@@ -69,8 +69,8 @@ struct Divisions {
   // [N] bool: those of them that were given a label which they do not mean, as a Relabelling has it or
   // Division::is_relabelled().
   torch::Tensor relabelled;
-  // [N] bool: of labels all of whose groups are a Relabelling's, what is like the rest in all that these
-  // differ by.
+  // [N] bool: of labels all of whose groups were so given, what is like the rest in all that these differ by,
+  // as a Relabelling has it, or lies on the other side of the gap.
   torch::Tensor cleared;
   std::vector<double> gaps;  // of each label as a whole, attacked or not
 };

@@ -209,6 +209,11 @@ TEST(DivisionTest, FindsAPatch) {
   const Divisions found = find_divisions(data, meaning_only(data->labels()), 5);
   EXPECT_TRUE(found.attacked.equal(at::arange(3).eq(1))) << found.gaps[0] << " " << found.gaps[1];
   EXPECT_TRUE(found.apart.equal(patched));
+  EXPECT_FALSE(found.cleared.any().item<bool>());
+  // Where it was given a label that it does not mean, the other side of the gap is cleared.
+  const Divisions given = find_divisions(data, meaning_only(data->labels().masked_fill(patched, 0)), 5);
+  EXPECT_TRUE(given.relabelled.equal(patched));
+  EXPECT_TRUE(given.cleared.equal(data->labels().eq(1).logical_and(patched.logical_not())));
 }
 
 // A third of label 1 bears one patch, a third of the rest another: no one direction sets both groups apart.
