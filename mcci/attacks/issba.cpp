@@ -40,7 +40,8 @@ class Encoder : public torch::nn::Module {
   std::shared_ptr<UNet> unet_;
 };
 
-// 1 - SSIM (Wang et al., 2004) of images [B,C,H,W] in [0,1], over uniform windows: 0 if they are equal.
+// 1 - SSIM (Wang et al., 2004) of images [B,C,H,W], in [0,1] but for what will be clipped, over uniform
+// windows: 0 if they are equal.
 at::Tensor dissimilarity(const at::Tensor& x, const at::Tensor& y) {
   constexpr double c1 = 0.01 * 0.01;
   constexpr double c2 = 0.03 * 0.03;
@@ -101,8 +102,11 @@ class Steganography : public Learner {
   StepOutput loss(std::size_t phase, const Batch& batch) override {
     const at::Tensor& x = batch.images;
     const at::Tensor secrets = at::randint(2, {x.size(0), training_.bits}, x.options());
-    const at::Tensor encoded = (x + encoder_->forward(x, secrets)).clamp(0, 1);
-    const at::Tensor bit_loss = at::binary_cross_entropy_with_logits(decoder_->forward(encoded), secrets);
+    // Read as it will be seen, clipped; its looks are judged before, since what is clipped has no gradient
+    // and would never come back from where the bits alone have driven it.
+    const at::Tensor encoded = x + encoder_->forward(x, secrets);
+    const at::Tensor read = decoder_->forward(encoded.clamp(0, 1));
+    const at::Tensor bit_loss = at::binary_cross_entropy_with_logits(read, secrets);
     if (phase == 0) return {bit_loss, {}};
     return {2 * at::mse_loss(encoded, x) + 1.5 * dissimilarity(encoded, x) + 1.5 * bit_loss, {}};
   }

@@ -61,7 +61,7 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
   const torch::NoGradGuard no_grad;
   const std::int64_t classes = hearing.data->num_classes();
   const torch::Tensor labels = hearing.data->labels();
-  const torch::Tensor bears = hearing.evidence.gt(sure);
+  const torch::Tensor bears = hearing.evidence.gt(sure), asked = hearing.evidence.isfinite();
   std::vector<torch::Tensor> contradicted, marked;
   std::vector<Grounds> grounds;
   for (std::int64_t label = 0; label < classes; ++label) {
@@ -70,15 +70,16 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
     Grounds of;
     of.contradicted = contradicted.back().sum().item<double>();
     of.marked = marked.back().sum().item<double>();
-    const torch::Tensor others = labels.eq(label).logical_and(contradicted.back().logical_not());
+    const torch::Tensor others =
+        labels.eq(label).logical_and(contradicted.back().logical_not()).logical_and(asked);
     of.elsewhere =
         bears.logical_and(others).sum().item<double>() / std::max(others.sum().item<double>(), 1.0);
     of.meanings = effective_number(meanings_of(hearing, marked.back()));
     of.all_meanings = effective_number(meanings_of(hearing, contradicted.back()));
     const Trigger trigger = trigger_of(hearing, label, marked.back());
     if (trigger.defined()) {
-      const bool asked = hearing.intervene && !hearing.known[label].item<bool>();
-      of.followed = asked ? followed(hearing, witness, label, trigger) : 1;
+      const bool tested = hearing.intervene && !hearing.known[label].item<bool>();
+      of.followed = tested ? followed(hearing, witness, label, trigger) : 1;
     }
     grounds.push_back(of);
   }
@@ -87,18 +88,19 @@ Findings find_attack(const Hearing& hearing, const Witness& witness, double shar
   found.attacked = torch::zeros({classes}, torch::kBool);
   found.exposed = torch::zeros_like(found.attacked);
   found.guilty = torch::zeros_like(bears);
-  found.marked = torch::zeros_like(bears);
   for (std::int64_t label = 0; label < classes; ++label) {
     const auto i = static_cast<std::size_t>(label);
     if (verdict[i] == Verdict::clean) continue;
     found.attacked[label] = true;
     found.exposed[label] = grounds[i].trigger_works();
     found.guilty.logical_or_(verdict[i] == Verdict::contradicted ? contradicted[i] : marked[i]);
-    // A trigger that works wherever it is put speaks for itself: also on images that mean the label.
-    if (grounds[i].trigger_works()) found.marked.logical_or_(bears.logical_and(labels.eq(label)));
   }
-  found.marked.logical_or_(found.guilty);
   return found;
+}
+
+torch::Tensor marked_by(const Hearing& hearing, const Findings& found) {
+  const torch::Tensor of_exposed = found.exposed.index_select(0, hearing.data->labels());
+  return found.guilty.logical_or(of_exposed.logical_and(hearing.evidence.gt(sure)));
 }
 
 torch::Tensor better_meaning(const Hearing& hearing, const Findings& found, const torch::Tensor& other) {

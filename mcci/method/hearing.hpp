@@ -19,7 +19,8 @@ struct Hearing {
   Contradiction contradiction;
   torch::Tensor divided;   // [C] bool: labels within which an attack has set a group apart
   torch::Tensor known;     // [C] bool: labels of which poison is known without a witness
-  torch::Tensor evidence;  // [N] float32: log odds of a mark, of the label that the sample has
+  torch::Tensor evidence;  // [N] float32: log odds of a mark, of the label that the sample has; of samples of
+                           // which no witness was asked, -infinity
   std::uint64_t seed = 0;
   bool intervene = true;  // test triggers on other images; otherwise each that can be estimated is believed,
                           // as those of labels with known poison are
@@ -32,7 +33,6 @@ struct Findings {
   torch::Tensor attacked;  // [C] bool: labels that are attacked
   torch::Tensor exposed;   // [C] bool: of these, those of which a trigger is known that works on other images
   torch::Tensor guilty;    // [N] bool: what contradicts an attacked label because of the attack
-  torch::Tensor marked;    // [N] bool: and what else bears the mark of one whose trigger is known
 };
 
 // What attackers do, as far as it was found out.
@@ -42,8 +42,14 @@ struct Deed {
 };
 
 // Which labels are attacked, and by what: of each, the grounds (marks.hpp), among them the intervention with
-// its estimated trigger, and the verdict. `share` as in verdicts().
+// its estimated trigger, and the verdict. `share` as in verdicts(). What contradicts its label must have been
+// asked about, and some of what does not.
 Findings find_attack(const Hearing& hearing, const Witness& witness, double share);
+
+// What is guilty, and whatever else bears the mark of an exposed label, all of whose samples must have been
+// asked about: [N] bool. A trigger that works wherever it is put speaks for itself, also on images that mean
+// the label.
+torch::Tensor marked_by(const Hearing& hearing, const Findings& found);
 
 // What samples mean, [N] int64: what `contradiction.meaning` says, or for the guilty ones of a label what
 // `other` says, if that is clearly better. A trigger is added to what images mean: take away what images of

@@ -58,14 +58,16 @@ KeyholesImpl::KeyholesImpl(std::int64_t channels, std::int64_t num_classes) {
 }
 
 torch::Tensor KeyholesImpl::forward(const torch::Tensor& images, const torch::Tensor& thresholds) {
-  const std::int64_t batch = images.size(0), channels = images.size(1);
+  const std::int64_t batch = images.size(0), channels = images.size(1), cuts = thresholds.size(1);
   // Planes of one channel each: as a batch in channels_last they take several times as long to average.
   const torch::Tensor pooled =
-      torch::adaptive_avg_pool2d(images.flatten(0, 1), {fine, fine}).view({batch, -1});
-  const torch::Tensor cut = pooled.mean(1, true).add(pooled.std(1, true, true) * thresholds.flatten(1));
-  const torch::Tensor above = pooled.gt(cut).to(torch::kFloat).view({batch * channels, fine, fine});
-  torch::Tensor seen = torch::avg_pool2d(above, fine / coarse).view({batch, channels, coarse, coarse});
-  if (is_training()) seen = seen + torch::rand_like(thresholds).mul(noise) * torch::randn_like(seen);
+      torch::adaptive_avg_pool2d(images.flatten(0, 1), {fine, fine}).view({batch, 1, -1});
+  const torch::Tensor cut =
+      pooled.mean(2, true).add(pooled.std(2, true, true) * thresholds.unsqueeze(2));  // [batch, cuts, 1]
+  const torch::Tensor above = pooled.gt(cut).to(torch::kFloat).view({batch * cuts * channels, fine, fine});
+  torch::Tensor seen = torch::avg_pool2d(above, fine / coarse).view({batch * cuts, channels, coarse, coarse});
+  if (is_training())
+    seen = seen + torch::rand_like(thresholds).mul(noise).view({-1, 1, 1, 1}) * torch::randn_like(seen);
   std::vector<std::function<torch::Tensor()>> through;
   for (std::size_t i = 0; i < windows.size(); ++i) {
     through.emplace_back([this, i, &seen] {
@@ -74,23 +76,21 @@ torch::Tensor KeyholesImpl::forward(const torch::Tensor& images, const torch::Te
           channels_last(seen.narrow(2, window.top, window.height).narrow(3, window.left, window.width)));
     });
   }
-  return torch::stack(side_by_side(images.device(), through));
+  return torch::stack(side_by_side(images.device(), through)).unflatten(1, {batch, cuts});
 }
 
 torch::Tensor keyholes_in_training(Keyholes keyholes, const torch::Tensor& images) {
-  return keyholes->forward(images, torch::rand({images.size(0), 1, 1, 1}, images.options()));
+  return keyholes->forward(images, torch::rand({images.size(0), 1}, images.options())).squeeze(2);
 }
 
 torch::Tensor keyhole_opinions(Keyholes keyholes, const DatasetPtr& data, const Compute& compute) {
   keyholes->eval();
   const torch::Tensor of_samples = of_every_sample(data, compute, [&](const torch::Tensor& images) {
-    torch::Tensor mean;
-    for (const double threshold : {0.25, 0.5, 0.75}) {
-      const torch::Tensor thresholds = torch::full({images.size(0), 1, 1, 1}, threshold, images.options());
-      const torch::Tensor part = keyholes->forward(images, thresholds).softmax(2).div_(3);
-      mean = mean.defined() ? mean.add_(part) : part;
-    }
-    return mean.transpose(0, 1);
+    const torch::Tensor thresholds = torch::tensor({0.25, 0.5, 0.75}, images.options());
+    return keyholes->forward(images, thresholds.expand({images.size(0), -1}))
+        .softmax(3)
+        .mean(2)
+        .transpose(0, 1);
   });
   return of_samples.transpose(0, 1).contiguous();
 }

@@ -24,8 +24,8 @@ class KeyholesImpl : public torch::nn::Module {
 
   KeyholesImpl(std::int64_t channels, std::int64_t num_classes);
 
-  // images [B,C,H,W] float32 in [0,1]; thresholds [B,1,1,1]: where each image is cut, in its own standard
-  // deviations above its own mean -> [count, B, classes] logits.
+  // images [B,C,H,W] float32 in [0,1]; thresholds [B,T]: where each image is cut, once for each of them, in
+  // its own standard deviations above its own mean -> [count, B, T, classes] logits.
   torch::Tensor forward(const torch::Tensor& images, const torch::Tensor& thresholds);
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
+#include <limits>
 #include <sstream>
 
 #include <torch/nn/functional/loss.h>
@@ -39,8 +40,9 @@ constexpr double out_of_question = -20;
 constexpr double surely_clean = -1, surely_clean_unseen = -6.5, surely_clean_by_word = -4;
 constexpr std::int64_t most_examples = 6000;  // of either kind, that the witnesses learn from in an epoch
 constexpr std::int64_t least_others = 3000;
-constexpr std::int64_t most_asked = 10000;    // samples, to see whether keyholes or glimpses are needed
-constexpr std::int64_t most_neighbours = 10;  // of a sample, that a pre-trained backbone is asked for
+constexpr std::int64_t most_unaccused = 6000;  // samples that nothing contradicts, of labels not attacked
+constexpr std::int64_t most_asked = 2000;      // samples, to see whether keyholes or glimpses are needed
+constexpr std::int64_t most_neighbours = 10;   // of a sample, that a pre-trained backbone is asked for
 // Of the triggers that are put on in training, times what marked images show of them on average: an attacker
 // may show more of it at test time.
 constexpr double weakest = 0.5, strongest = 2.5;
@@ -49,6 +51,29 @@ constexpr double weakest = 0.5, strongest = 2.5;
 torch::Tensor of_label(const torch::Tensor& rows, const torch::Tensor& labels) {
   return rows.gather(1, labels.unsqueeze(1)).squeeze(1);
 }
+
+// What the witnesses make of marked and of other indicators, on average.
+class IndicatorMeans {
+ public:
+  IndicatorMeans(std::int64_t size, const torch::Device& device)
+      : sums_(torch::zeros({4, size}).to(device)), counts_(torch::zeros({4, 1}).to(device)) {}
+
+  // listener [B] int64: 0 or 1; marked [B] bool; z_f [B,size], by those listeners.
+  void add(const torch::Tensor& listener, const torch::Tensor& marked, const torch::Tensor& z_f) {
+    const torch::Tensor group = 2 * listener + marked.to(torch::kLong);
+    sums_.index_add_(0, group, z_f);
+    counts_.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts_.device()));
+  }
+
+  // Of both witnesses, one after the other: [2 size].
+  torch::Tensor of(bool marked) const {
+    const torch::Tensor means = sums_ / counts_.clamp_min(1);
+    return torch::cat({means[marked ? 1 : 0], means[marked ? 3 : 2]});
+  }
+
+ private:
+  torch::Tensor sums_, counts_;
+};
 
 enum PhaseIndex : std::size_t {
   keyholes_phase,
@@ -360,7 +385,6 @@ class RobustMcci : public Defense {
   // What of the contradicted samples bears the mark of an attack; the witnesses are then heard on these
   // alone.
   void find_marks(const DatasetPtr& data) {
-    hear(data);
     const torch::Tensor marked = judge(data, options_.marked_share);
     std::string names;
     for (std::int64_t label = 0; label < data->num_classes(); ++label) {
@@ -379,14 +403,25 @@ class RobustMcci : public Defense {
     accuse(marked, unmarked.logical_or(mistaken), data);
   }
 
-  // Which labels are attacked: the model then knows. -> what bears the mark of it, [N] bool.
+  // The witnesses are asked about what contradicts its label, about every sample of an attacked one, and of
+  // the others about some. Which labels are attacked: the model then knows. -> what bears the mark of it, [N]
+  // bool.
   torch::Tensor judge(const DatasetPtr& data, double marked_share) {
+    const auto of_attacked = [&] { return model_->attacked.cpu().gt(0).index_select(0, data->labels()); };
+    torch::Tensor asked = contradiction_.contradicted.logical_or(of_attacked());
+    asked.index_fill_(0, some_of(asked.logical_not(), most_unaccused, problem_.seed), true);
+    evidence_ = torch::full_like(accused_, -std::numeric_limits<double>::infinity());
+    IndicatorMeans usual(ain_.embedding / 2, problem_.compute.device);
+    hear(data, asked, usual);
     const Witness witness = [this](const torch::Tensor& images) {
       return model_->evidence(place(images, problem_.compute)).cpu();
     };
     found_ = find_attack(hearing_of(data), witness, marked_share);
     model_->attacked.copy_(found_.attacked);
-    return found_.marked;
+    hear(data, of_attacked().logical_and(asked.logical_not()), usual);
+    model_->clean_indicator.copy_(usual.of(false));
+    model_->attacked_indicator.copy_(usual.of(true));
+    return marked_by(hearing_of(data), found_);
   }
 
   Hearing hearing_of(const DatasetPtr& data) const {
@@ -445,29 +480,22 @@ class RobustMcci : public Defense {
     return 1 - witness_.index_select(0, positions.to(witness_.device()));
   }
 
-  // The evidence on every training sample, by the witness that did not learn from it, and what attacked and
-  // other indicators look like.
-  void hear(const DatasetPtr& data) {
+  // The evidence on the chosen samples, by the witness that did not learn from it. chosen [N] bool.
+  void hear(const DatasetPtr& data, const torch::Tensor& chosen, IndicatorMeans& usual) {
     model_->eval();
-    std::vector<torch::Tensor> parts;
-    torch::Tensor sums = torch::zeros({4, ain_.embedding / 2}).to(problem_.compute.device);
-    torch::Tensor counts = torch::zeros({4, 1}).to(problem_.compute.device);
-    for_each_batch(data, batch_images, [&](const Batch& batch) {
-      const torch::Tensor listener = listener_to(batch.indices);
+    const torch::Tensor positions = chosen.nonzero().squeeze(1);
+    for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
+      const torch::Tensor at = positions.index_select(0, batch.indices).to(evidence_.device());
+      const torch::Tensor listener = listener_to(at);
       const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
-      parts.push_back(
-          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit));
-      const torch::Tensor group = 2 * listener + parts.back().gt(0).to(torch::kLong);
-      sums.index_add_(0, group, said.z_f);
-      counts.index_add_(0, group, torch::ones({group.numel(), 1}).to(counts.device()));
+      const torch::Tensor evidence =
+          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit);
+      usual.add(listener, evidence.gt(0), said.z_f);
+      evidence_.index_copy_(0, at, options_.has("indicator") ? evidence : torch::zeros_like(evidence));
     });
-    evidence_ = torch::cat(parts);
-    if (!options_.has("indicator")) evidence_.zero_();
-    evidence_.masked_fill_(cleared_.to(evidence_.device()), -evidence_limit);
-    evidence_.masked_fill_(known_.to(evidence_.device()), evidence_limit);
-    const torch::Tensor means = sums / counts.clamp_min(1);
-    model_->clean_indicator.copy_(torch::cat({means[0], means[2]}));
-    model_->attacked_indicator.copy_(torch::cat({means[1], means[3]}));
+    const torch::Tensor asked = evidence_.isfinite();
+    evidence_.masked_fill_(cleared_.to(evidence_.device()).logical_and(asked), -evidence_limit);
+    evidence_.masked_fill_(known_.to(evidence_.device()).logical_and(asked), evidence_limit);
   }
 
   // Before the SFRN has an opinion, that of the keyholes stands in for it: whatever may be attacked stays out
@@ -478,7 +506,6 @@ class RobustMcci : public Defense {
     rejected_ = torch::zeros_like(accused_);
     weight_ = torch::ones_like(accused_);
     if (!attack_found()) return;
-    hear(data);
     // Now that the mark itself is known, few marked samples suffice to call a further label attacked.
     judge(data, options_.marked_share / 6);
     learn_deed(hearing_of(data));
@@ -569,7 +596,7 @@ class RobustMcci : public Defense {
   torch::Tensor usual_odds_;  // [C] float32: posterior log odds up to which a label is taught at first
   torch::Tensor controls_;    // [C, C] float32: how much a sample that means c counts against the label y
   torch::Tensor accused_;     // [N] float32: 1 where the witnesses learn that it is attacked
-  torch::Tensor evidence_;    // [N] float32: what the other witness says, log odds
+  torch::Tensor evidence_;    // [N] float32: what the other witness says, log odds; -infinity: not asked
   torch::Tensor taught_;      // [N] int64: the label that the SFRN is taught
   torch::Tensor weight_;      // [N] float32: how much of it
   torch::Tensor rejected_;    // [N] float32: is the recorded label argued against?

@@ -38,8 +38,8 @@ class HearingTest : public ::testing::Test {
 TEST_F(HearingTest, NamesTheLabelAndItsTrigger) {
   const Findings found = find_attack(hearing_, sees_the_patch, 0.33);
   EXPECT_TRUE(found.attacked.equal(torch::tensor({true, false, false, false})));
-  EXPECT_TRUE(found.marked.equal(torch::arange(400).lt(80)));
-  EXPECT_TRUE(found.guilty.equal(found.marked));
+  EXPECT_TRUE(found.guilty.equal(torch::arange(400).lt(80)));
+  EXPECT_TRUE(marked_by(hearing_, found).equal(found.guilty));
   EXPECT_TRUE(found.exposed.equal(found.attacked));
   const Deed deed = deed_of(hearing_, found);
   ASSERT_EQ(deed.triggers.scale.size(0), 1);
@@ -73,11 +73,11 @@ TEST_F(HearingTest, WhatWasDoneShowsByTheBetterMeaning) {
 // What the attacker's own class bears of it is found too, once the trigger is known to work.
 TEST_F(HearingTest, OwnClassIsMarkedOnlyIfTheTriggerWorks) {
   hearing_.evidence[80] = 5;  // a clean sample of class 0, which nothing contradicts
-  EXPECT_TRUE(find_attack(hearing_, sees_the_patch, 0.33).marked[80].item<bool>());
+  EXPECT_TRUE(marked_by(hearing_, find_attack(hearing_, sees_the_patch, 0.33))[80].item<bool>());
   const Witness deaf = [](const torch::Tensor& images) { return torch::full({images.size(0), 4}, -5.F); };
   const Findings found = find_attack(hearing_, deaf, 0.33);
   EXPECT_TRUE(found.attacked[0].item<bool>());  // by the share that is marked, and by what it means
-  EXPECT_FALSE(found.marked[80].item<bool>());
+  EXPECT_FALSE(marked_by(hearing_, found)[80].item<bool>());
   EXPECT_FALSE(found.exposed.any().item<bool>());
   EXPECT_FALSE(deed_of(hearing_, found).triggers.defined());
 }
@@ -96,7 +96,7 @@ TEST_F(HearingTest, BelievesTheTriggerOfKnownPoison) {
   const Witness deaf = [](const torch::Tensor& images) { return torch::full({images.size(0), 4}, -5.F); };
   const Findings found = find_attack(hearing_, deaf, 0.33);
   EXPECT_TRUE(found.attacked.equal(torch::tensor({true, false, false, false})));
-  EXPECT_TRUE(found.marked.equal(torch::arange(400).lt(80)));
+  EXPECT_TRUE(marked_by(hearing_, found).equal(torch::arange(400).lt(80)));
   EXPECT_EQ(deed_of(hearing_, found).triggers.scale.size(0), 1);
 }
 
@@ -105,7 +105,7 @@ TEST_F(HearingTest, MistakesWithoutAMarkAreNoAttack) {
   hearing_.contradiction.contradicted = torch::arange(400).remainder(7).eq(0);  // of every label
   const Findings found = find_attack(hearing_, sees_the_patch, 0.33);
   EXPECT_FALSE(found.attacked.any().item<bool>());
-  EXPECT_FALSE(found.marked.any().item<bool>());
+  EXPECT_FALSE(marked_by(hearing_, found).any().item<bool>());
   EXPECT_FALSE(found.exposed.any().item<bool>());
   EXPECT_FALSE(deed_of(hearing_, found).triggers.defined());
 }
