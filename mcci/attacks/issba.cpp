@@ -139,6 +139,7 @@ class Issba : public Attack {
     const std::uint64_t seed = derive_seed(context.plan.seed, "issba");
     Json recipe = set.to_json();
     recipe["seed"] = seed;
+    recipe["looks"] = "before clipping";
     const TensorList weights = learned(context, "issba", recipe, [&] {
       Steganography steganography(training_, context, seed);
       train_attacker(steganography, context, generator_training(training_.lr, 0.9, seed), "issba");
