@@ -33,8 +33,8 @@ std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share) 
     const double spread = std::max(meanings, std::min((classes - 1) / 2, label.marked / 3));
     const bool of_many = label.meanings >= spread;
     const bool common = label.marked >= share * label.contradicted && of_many;
-    const bool caused = label.trigger_works() && (of_many || label.come_together());
-    if (label.marked >= least && (caused || common)) {
+    const bool caused = label.trigger_works() && (of_many || label.come_together(3));
+    if (label.marked >= least && label.come_together(1) && (caused || common)) {
       result.push_back(Verdict::marked);
     } else if (label.contradicted >= usual && label.all_meanings >= meanings) {
       result.push_back(Verdict::contradicted);

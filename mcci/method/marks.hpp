@@ -16,8 +16,9 @@ struct Grounds {
   double followed = 0;      // share of other images that bear the mark once the trigger is put onto them
   double elsewhere = 0;     // share of this label's other samples that bear the mark
   bool trigger_works() const { return followed >= 0.5; }
-  // An attack acts on the label and on the image, so that contradiction and mark come together.
-  bool come_together() const { return marked >= 3 * elsewhere * contradicted; }
+  // An attack acts on the label and on the image, so that contradiction and mark come together: what
+  // contradicts the label bears the mark so many `times` as often as what does not.
+  bool come_together(double times) const { return marked >= times * elsewhere * contradicted; }
 };
 
 enum class Verdict {
@@ -34,8 +35,8 @@ double most_mistakes(const std::vector<double>& contradicted);
 //   - The trigger is known and works (`followed` at least half), or a `share` of what contradicts the label
 //     bears a mark; and what is marked means half of the other classes: difficult images of neighbouring
 //     classes look alike too. Fewer will do for a trigger that works where what contradicts the label is
-//     marked thrice as often as what does not: what a class shares with its neighbour all of it has. None
-//     asks that one label alone is attacked, nor that few are.
+//     marked thrice as often as what does not: what a class shares with its neighbour all of it has. It is
+//     marked no less often in any case. None asks that one label alone is attacked, nor that few are.
 //   - A mark may be too fine for the witnesses (a few grey levels less). Then numbers speak: more
 //     samples contradict the label than mistakes do, and mean at least three classes.
 std::vector<Verdict> verdicts(const std::vector<Grounds>& labels, double share);

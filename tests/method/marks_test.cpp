@@ -51,6 +51,17 @@ TEST(VerdictsTest, NameALabelThatMarkedImagesOfHalfTheClassesContradict) {
   EXPECT_EQ(verdicts(labels, 0.04)[3], Verdict::marked);
 }
 
+TEST(VerdictsTest, NameNoLabelWhoseContradictedSamplesBearTheMarkLessOftenThanTheRest) {
+  std::vector<Grounds> labels = innocent();
+  labels[0] = {300, 20, 4.6, 5, 0.4, 0.16};  // difficult images that look like what was found elsewhere
+  labels[1] = {300, 20, 4.6, 5, 0.4, 0.06};
+  labels[2] = {300, 20, 7, 7, 0.6, 0.16};
+  const std::vector<Verdict> found = verdicts(labels, 0.055);
+  EXPECT_EQ(found[0], Verdict::clean);
+  EXPECT_EQ(found[1], Verdict::marked);
+  EXPECT_EQ(found[2], Verdict::clean);
+}
+
 TEST(MostMistakes, IsSixTimesTheLowerMedianAndTen) {
   EXPECT_DOUBLE_EQ(most_mistakes({5, 1, 900, 3}), 6 * 3 + 10);
   EXPECT_DOUBLE_EQ(most_mistakes({}), 10);
