@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <malloc.h>
+#include <omp.h>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -45,6 +46,17 @@ void set_autocast(bool cuda, bool enabled) {
 #endif
 }
 
+// Of LibTorch on this thread. Its own function is for every thread: each sets its count when it first has
+// something to do, and LibTorch 1.13 then makes a pool of as many threads anew, which nothing here uses and
+// which spins for 20 milliseconds. With a count of one there is none. MKL would keep to that count.
+void set_num_threads(int threads) {
+  at::set_num_threads(at::hasMKL() ? threads : 1);
+  // LibTorch's code and its headers' each have their first time.
+  at::get_num_threads();
+  at::internal::lazy_init_num_threads();
+  omp_set_num_threads(threads);
+}
+
 }  // namespace
 
 void ComputeOptions::declare(OptionSet& set) {
@@ -63,7 +75,7 @@ Compute setup_compute(const ComputeOptions& options) {
   mallopt(M_ARENA_MAX, 1);
   Compute compute;
   compute.threads = options.threads > 0 ? options.threads : default_threads();
-  at::set_num_threads(static_cast<int>(compute.threads));
+  set_num_threads(static_cast<int>(compute.threads));
   // Each thread has its own mode: with this grain size each takes one piece.
   at::parallel_for(0, compute.threads, 1,
                    [](std::int64_t, std::int64_t) { at::globalContext().setFlushDenormal(true); });

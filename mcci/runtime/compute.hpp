@@ -27,7 +27,8 @@ struct Compute {
   std::int64_t threads = 1;
 };
 
-// Takes the threads asked for (LibTorch by itself takes half of the cores), keeps freed activations in the
+// Takes the threads asked for (LibTorch by itself takes half of the cores), for what the calling thread does:
+// where LibTorch has no MKL, what others do keeps to the thread that does it. Keeps freed activations in the
 // process instead of returning them to the kernel (10-25 % of a training step), has these threads take
 // numbers below 1.2e-38 for zero (a saturated softmax makes such gradients, and a layer of them takes 20 to
 // 100 times as long in fp32), and settles device and precision: bf16 where the processor is faster in it

@@ -37,6 +37,15 @@ TEST(Compute, TakesAllCoresUnlessTold) {
   EXPECT_EQ(at::get_num_threads(), 1);
 }
 
+TEST(Compute, LeavesOtherThreadsToThemselves) {
+  if (at::hasMKL()) GTEST_SKIP() << "MKL has one count for all threads";
+  ComputeOptions three;
+  three.threads = 3;
+  setup_compute(three);
+  std::thread([] { EXPECT_EQ(at::get_num_threads(), 1); }).join();
+  EXPECT_EQ(at::get_num_threads(), 3);
+}
+
 TEST(Compute, RefusesAnAbsentDevice) {
   if (at::hasCUDA()) GTEST_SKIP() << "there is a CUDA device";
   ComputeOptions options;
