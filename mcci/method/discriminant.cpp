@@ -1,6 +1,7 @@
 #include "mcci/method/discriminant.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -57,13 +58,17 @@ torch::Tensor Halves::heard(const torch::Tensor& in) const {
 }
 
 double unlike(const Samples& samples, const torch::Tensor& in) {
-  const auto spread = [&](const torch::Tensor& members) {
-    const torch::Tensor group = samples.z.index({members});
-    const torch::Tensor centred = group - group.mean(0);
-    return centred.t().mm(centred);
-  };
-  const torch::Tensor first = spread(in), second = spread(in.logical_not());
   const auto n = static_cast<double>(in.numel()), members = in.sum().item<double>();
+  // The products of the smaller group; what is missing of the whole is the other's.
+  const bool few = 2 * members <= n;
+  const torch::Tensor part = samples.z.index({few ? in : in.logical_not()});
+  const torch::Tensor products = part.t().mm(part), sum = part.sum(0), whole_sum = samples.z.sum(0);
+  const auto centred = [](const torch::Tensor& raw, const torch::Tensor& total, double count) {
+    return raw - total.outer(total) / count;
+  };
+  torch::Tensor first = centred(products, sum, few ? members : n - members);
+  torch::Tensor second = centred(samples.scatter() - products, whole_sum - sum, few ? n - members : members);
+  if (!few) std::swap(first, second);
   torch::Tensor within = (first + second) / n;
   within.diagonal().add_(ridge);
   const torch::Tensor root = at::linalg_cholesky(within);

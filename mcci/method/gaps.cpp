@@ -13,11 +13,22 @@ namespace {
 
 constexpr std::int64_t columns_at_once = 64;  // whose gaps are looked for
 
+// A row for each column of values [n,k], its entries in order: [k,n] float64. LibTorch's sort says where they
+// came from as well, and takes half as long again.
+torch::Tensor sorted_columns(const torch::Tensor& values) {
+  torch::Tensor rows = torch::nan_to_num(values.t().to(torch::kDouble)).contiguous();
+  const std::int64_t n = rows.size(1);
+  for (std::int64_t row = 0; row < rows.size(0); ++row) {
+    double* const first = rows.data_ptr<double>() + row * n;
+    std::sort(first, first + n);
+  }
+  return rows;
+}
+
 // widest_gaps() of some columns, with at least so many samples on either side.
 Gaps gaps_of_some(const torch::Tensor& values, std::int64_t least) {
   const std::int64_t n = values.size(0);
-  // A row for each column, in which the samples lie side by side.
-  const torch::Tensor sorted = std::get<0>(values.t().contiguous().sort(1)).to(torch::kDouble);
+  const torch::Tensor sorted = sorted_columns(values);
   const torch::Tensor centred = sorted - sorted.mean(1, /*keepdim=*/true);
   // Entry i: the first i + least samples on the one side.
   const std::int64_t cuts = n - 2 * least + 1;

@@ -37,10 +37,11 @@ torch::nn::Sequential make_network(const Window& window, std::int64_t channels, 
   const auto conv = [](std::int64_t in, std::int64_t out) {
     return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1).bias(false));
   };
+  const torch::nn::ReLU relu(torch::nn::ReLUOptions().inplace(true));
   return torch::nn::Sequential(
-      conv(channels, width), torch::nn::BatchNorm2d(width), torch::nn::ReLU(), conv(width, 2 * width),
-      torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(), torch::nn::MaxPool2d(2),
-      conv(2 * width, 2 * width), torch::nn::BatchNorm2d(2 * width), torch::nn::ReLU(),
+      conv(channels, width), torch::nn::BatchNorm2d(width), relu, conv(width, 2 * width),
+      torch::nn::BatchNorm2d(2 * width), torch::nn::MaxPool2d(2), relu, conv(2 * width, 2 * width),
+      torch::nn::BatchNorm2d(2 * width), relu,
       // In the order in which they lie in memory, so that their gradients are laid out as they are.
       torch::nn::Functional([](const torch::Tensor& x) {
         return x.permute({0, 2, 3, 1}).flatten(1);

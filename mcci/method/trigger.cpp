@@ -24,13 +24,14 @@ struct Moments {
 // weight [N] float32.
 Moments moments(const DatasetPtr& data, const at::Tensor& positions, const at::Tensor& weight) {
   const at::Tensor share = weight.to(at::kDouble) / weight.to(at::kDouble).sum();
-  at::Tensor sum, squares;
+  const ImageShape& shape = data->shape();
+  at::Tensor sum = at::zeros({shape.channels, shape.height, shape.width}, at::kDouble);
+  at::Tensor squares = at::zeros_like(sum);
   for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
-    const at::Tensor images = batch.images.to(at::kDouble);
-    const at::Tensor weighted = images * share.index_select(0, batch.indices).view({-1, 1, 1, 1});
-    const at::Tensor part = weighted.sum(0), part_squares = (weighted * images).sum(0);
-    sum = sum.defined() ? sum + part : part;
-    squares = squares.defined() ? squares + part_squares : part_squares;
+    const at::Tensor columns = batch.images.flatten(1).to(at::kDouble).t();
+    const at::Tensor of_each = share.index_select(0, batch.indices);
+    sum += columns.mv(of_each).view_as(sum);
+    squares += columns.square().mv(of_each).view_as(sum);
   });
   return {sum, (squares - sum * sum).clamp_min(0)};
 }
