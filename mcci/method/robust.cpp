@@ -456,7 +456,8 @@ class RobustMcci : public Defense {
         (weakest + (strongest - weakest) * draw[2].index_select(0, rows)).view({-1, 1, 1, 1});
     const Trigger chosen = drawn(triggers_, draw[1].index_select(0, rows));
     const torch::Tensor triggered = put_on(chosen, batch.images.index_select(0, rows), strength);
-    return batch.images.index_copy(0, rows, triggered.to(batch.images.dtype()));
+    // A copy keeps the layout, which index_copy() by itself would not.
+    return batch.images.clone().index_copy_(0, rows, triggered.to(batch.images.dtype()));
   }
 
   // What the witnesses learn next. [N] bool each. Of a label they learn from its accused samples and from
