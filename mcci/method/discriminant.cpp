@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include "mcci/method/gaps.hpp"
+#include "mcci/train/samples.hpp"
 
 namespace mcci {
 namespace {

@@ -65,6 +65,4 @@ Gaps widest_gaps(const torch::Tensor& values, double least_share) {
   return {torch::cat(thresholds), torch::cat(widths)};
 }
 
-double share_of(const torch::Tensor& mask) { return mask.to(torch::kDouble).mean().item<double>(); }
-
 }  // namespace mcci

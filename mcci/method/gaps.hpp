@@ -16,7 +16,4 @@ struct Gaps {
 // side. A column that does not vary has width 0. Errors: internal for fewer than two samples.
 Gaps widest_gaps(const torch::Tensor& values, double least_share);
 
-// Of a mask [n] bool, the share that is true.
-double share_of(const torch::Tensor& mask);
-
 }  // namespace mcci

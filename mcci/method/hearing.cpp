@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "mcci/data/loader.hpp"
-#include "mcci/method/gaps.hpp"
 #include "mcci/method/marks.hpp"
 #include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"

@@ -8,7 +8,6 @@
 #include <ATen/ATen.h>
 
 #include "mcci/data/loader.hpp"
-#include "mcci/method/gaps.hpp"
 #include "mcci/method/pixels.hpp"
 #include "mcci/train/samples.hpp"
 

@@ -31,4 +31,7 @@ inline at::Tensor some_of(const at::Tensor& chosen, std::int64_t count, std::uin
   return all.index_select(0, epoch_order(all.numel(), seed, 0)).narrow(0, 0, std::min(count, all.numel()));
 }
 
+// Of a mask [n] bool, the share that is true.
+inline double share_of(const at::Tensor& mask) { return mask.to(at::kDouble).mean().item<double>(); }
+
 }  // namespace mcci
