@@ -72,16 +72,16 @@ Relabellings::Relabellings(DatasetPtr data, Contradiction contradiction, std::ui
   const torch::Tensor controls = some_of(contradiction_.confirmed, most_controls, seed);
   if (controls.numel() < controls_per_component) return;
   const torch::Tensor meaning = contradiction_.meaning.index_select(0, controls);
-  const torch::Tensor pixels = pixels_of(data_, controls, side_).to(torch::kDouble);
-  const torch::Tensor means = means_of(pixels, meaning, data_->num_classes());
-  const torch::Tensor departure = pixels - means.index_select(0, meaning);
-  const auto [variance, axes] =
-      at::linalg_eigh(departure.t().mm(departure) / static_cast<double>(controls.numel()));
+  const torch::Tensor pixels = pixels_of(data_, controls, side_);
+  means_ = means_of(pixels, meaning, data_->num_classes());
+  const torch::Tensor departure = pixels - means_.index_select(0, meaning);
+  // What float32 rounds off is a hundredth of what every pixel may vary by.
+  const torch::Tensor covariance = departure.t().mm(departure) / static_cast<double>(controls.numel());
+  const auto [variance, axes] = at::linalg_eigh(covariance.to(torch::kDouble));
   const std::int64_t components = std::min(variance.numel(), controls.numel() / controls_per_component);
   // A grey level is what every pixel may vary by.
   const torch::Tensor basis = axes / (variance.clamp_min(0) + 1.0 / (255 * 255)).sqrt();
   basis_ = basis.narrow(1, variance.numel() - components, components).to(torch::kFloat);
-  means_ = means.to(torch::kFloat);
   natural_ = span_of_differences(means_.mm(basis_));
   some_ = some_of(torch::ones_like(contradiction_.confirmed), most_others, seed);
   some_departures_ = departures(some_);

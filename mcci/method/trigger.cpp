@@ -13,6 +13,7 @@ constexpr double grey_level = 1.0 / 255;
 constexpr std::int64_t departures = 32;
 // Below this a pixel is held not to fade at all.
 constexpr double least_change = 1e-3;
+constexpr double least_scale = 1e-30;
 // From where on a trigger varies: times the controls' variance, and above it.
 constexpr double times_variance = 2;
 constexpr double least_variance = 0.35 * 0.35;
@@ -66,7 +67,9 @@ Trigger drawn(const Trigger& triggers, const at::Tensor& draw) {
 
 at::Tensor put_on(const Trigger& trigger, const at::Tensor& images, const at::Tensor& strength) {
   // The sum of the geometric series; where nothing fades, as many terms as there are.
-  const at::Tensor faded = trigger.scale.pow(strength), change = 1 - trigger.scale;
+  // pow() takes three times as long.
+  const at::Tensor faded = (trigger.scale.clamp_min(least_scale).log() * strength).exp();
+  const at::Tensor change = 1 - trigger.scale;
   const at::Tensor terms =
       at::where(change.gt(least_change), (1 - faded) / change.clamp_min(least_change), strength);
   return (images * faded + terms * trigger.shift).clamp_(0, 1);
