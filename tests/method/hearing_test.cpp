@@ -1,5 +1,7 @@
 #include "mcci/method/hearing.hpp"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 namespace mcci {
@@ -98,6 +100,18 @@ TEST_F(HearingTest, BelievesTheTriggerOfKnownPoison) {
   EXPECT_TRUE(found.attacked.equal(torch::tensor({true, false, false, false})));
   EXPECT_TRUE(marked_by(hearing_, found).equal(torch::arange(400).lt(80)));
   EXPECT_EQ(deed_of(hearing_, found).triggers.scale.size(0), 1);
+}
+
+// All ten that were asked of what does not contradict label 0 bear the mark, and half of what does: it is no
+// mark then, and numbers speak for all that contradicts the label.
+TEST_F(HearingTest, OnlyThoseWhoWereAskedSayHowCommonAMarkIs) {
+  hearing_.evidence.narrow(0, 0, 40).fill_(-5);
+  const torch::Tensor rest = hearing_.data->labels().eq(0).logical_and(torch::arange(400).ge(80));
+  hearing_.evidence.masked_fill_(rest, -std::numeric_limits<double>::infinity());
+  const auto guilty = [&] { return find_attack(hearing_, sees_the_patch, 0.33).guilty.sum(); };
+  EXPECT_EQ(guilty().item<std::int64_t>(), 40);
+  hearing_.evidence.index_fill_(0, rest.nonzero().squeeze(1).narrow(0, 0, 10), 5);
+  EXPECT_EQ(guilty().item<std::int64_t>(), 80);
 }
 
 TEST_F(HearingTest, MistakesWithoutAMarkAreNoAttack) {
