@@ -1,7 +1,6 @@
 #include "mcci/method/discriminant.hpp"
 
 #include <cmath>
-#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -59,16 +58,13 @@ torch::Tensor Halves::heard(const torch::Tensor& in) const {
 
 double unlike(const Samples& samples, const torch::Tensor& in) {
   const auto n = static_cast<double>(in.numel()), members = in.sum().item<double>();
-  // The products of the smaller group; what is missing of the whole is the other's.
-  const bool few = 2 * members <= n;
-  const torch::Tensor part = samples.z.index({few ? in : in.logical_not()});
-  const torch::Tensor products = part.t().mm(part), sum = part.sum(0), whole_sum = samples.z.sum(0);
-  const auto centred = [](const torch::Tensor& raw, const torch::Tensor& total, double count) {
-    return raw - total.outer(total) / count;
+  const auto centred = [](const torch::Tensor& products, const torch::Tensor& sum, double count) {
+    return products - sum.outer(sum) / count;
   };
-  torch::Tensor first = centred(products, sum, few ? members : n - members);
-  torch::Tensor second = centred(samples.scatter() - products, whole_sum - sum, few ? n - members : members);
-  if (!few) std::swap(first, second);
+  // What the one group lacks of the whole is the other's.
+  const torch::Tensor group = samples.z.index({in}), products = group.t().mm(group), sum = group.sum(0);
+  const torch::Tensor first = centred(products, sum, members);
+  const torch::Tensor second = centred(samples.scatter() - products, samples.z.sum(0) - sum, n - members);
   torch::Tensor within = (first + second) / n;
   within.diagonal().add_(ridge);
   const torch::Tensor root = at::linalg_cholesky(within);

@@ -486,13 +486,13 @@ class RobustMcci : public Defense {
     model_->eval();
     const torch::Tensor positions = chosen.nonzero().squeeze(1);
     for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
-      const torch::Tensor at = positions.index_select(0, batch.indices).to(evidence_.device());
-      const torch::Tensor listener = listener_to(at);
+      const torch::Tensor heard = positions.index_select(0, batch.indices).to(evidence_.device());
+      const torch::Tensor listener = listener_to(heard);
       const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
       const torch::Tensor evidence =
           of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit);
       usual.add(listener, evidence.gt(0), said.z_f);
-      evidence_.index_copy_(0, at, options_.has("indicator") ? evidence : torch::zeros_like(evidence));
+      evidence_.index_copy_(0, heard, options_.has("indicator") ? evidence : torch::zeros_like(evidence));
     });
     const torch::Tensor asked = evidence_.isfinite();
     evidence_.masked_fill_(cleared_.to(evidence_.device()).logical_and(asked), -evidence_limit);
