@@ -273,6 +273,10 @@ class RobustMcci : public Defense {
   }
 
   bool attack_found() const { return model_->attacked.sum().item<double>() > 0; }
+  // [N] bool, on the CPU.
+  torch::Tensor of_attacked_label(const DatasetPtr& data) const {
+    return model_->attacked.cpu().gt(0).index_select(0, data->labels());
+  }
   double prior_log_odds() const { return std::log(options_.prior / (1 - options_.prior)); }
 
   // a(s) of new images, [B,1]: for the label of which the witnesses say most.
@@ -396,10 +400,10 @@ class RobustMcci : public Defense {
                                  std::to_string(marked.sum().item<std::int64_t>()));
     // What contradicts other labels is a mistake: difficult images, which are no mark. Images of the
     // attacker's own class bear the mark without being contradicted: they are no examples of either kind.
-    const torch::Tensor of_attacked_label = model_->attacked.cpu().index_select(0, data->labels()).gt(0);
-    const torch::Tensor mistaken = contradiction_.contradicted.logical_and(of_attacked_label.logical_not());
-    const torch::Tensor unmarked = contradiction_.confirmed.logical_and(
-        of_attacked_label.logical_and(evidence_.cpu().gt(0)).logical_not());
+    const torch::Tensor of_attacked = of_attacked_label(data);
+    const torch::Tensor mistaken = contradiction_.contradicted.logical_and(of_attacked.logical_not());
+    const torch::Tensor unmarked =
+        contradiction_.confirmed.logical_and(of_attacked.logical_and(evidence_.cpu().gt(0)).logical_not());
     accuse(marked, unmarked.logical_or(mistaken), data);
   }
 
@@ -407,8 +411,7 @@ class RobustMcci : public Defense {
   // the others about some. Which labels are attacked: the model then knows. -> what bears the mark of it, [N]
   // bool.
   torch::Tensor judge(const DatasetPtr& data, double marked_share) {
-    const auto of_attacked = [&] { return model_->attacked.cpu().gt(0).index_select(0, data->labels()); };
-    torch::Tensor asked = contradiction_.contradicted.logical_or(of_attacked());
+    torch::Tensor asked = contradiction_.contradicted.logical_or(of_attacked_label(data));
     asked.index_fill_(0, some_of(asked.logical_not(), most_unaccused, problem_.seed), true);
     evidence_ = torch::full_like(accused_, -std::numeric_limits<double>::infinity());
     IndicatorMeans usual(ain_.embedding / 2, problem_.compute.device);
@@ -418,7 +421,7 @@ class RobustMcci : public Defense {
     };
     found_ = find_attack(hearing_of(data), witness, marked_share);
     model_->attacked.copy_(found_.attacked);
-    hear(data, of_attacked().logical_and(asked.logical_not()), usual);
+    hear(data, of_attacked_label(data).logical_and(asked.logical_not()), usual);
     model_->clean_indicator.copy_(usual.of(false));
     model_->attacked_indicator.copy_(usual.of(true));
     return marked_by(hearing_of(data), found_);
@@ -486,17 +489,18 @@ class RobustMcci : public Defense {
     model_->eval();
     const torch::Tensor positions = chosen.nonzero().squeeze(1);
     for_each_batch(subset(data, positions), batch_images, [&](const Batch& batch) {
-      const torch::Tensor heard = positions.index_select(0, batch.indices).to(evidence_.device());
+      const torch::Tensor heard = positions.index_select(0, batch.indices);
       const torch::Tensor listener = listener_to(heard);
+      const torch::Device device = listener.device();
       const auto said = model_->testimony(place(batch.images, problem_.compute), listener);
-      const torch::Tensor evidence =
-          of_label(said.log_odds, batch.labels.to(listener.device())).clamp(-evidence_limit, evidence_limit);
+      torch::Tensor evidence =
+          of_label(said.log_odds, batch.labels.to(device)).clamp(-evidence_limit, evidence_limit);
       usual.add(listener, evidence.gt(0), said.z_f);
-      evidence_.index_copy_(0, heard, options_.has("indicator") ? evidence : torch::zeros_like(evidence));
+      if (!options_.has("indicator")) evidence.zero_();
+      evidence.masked_fill_(cleared_.index_select(0, heard).to(device), -evidence_limit);
+      evidence.masked_fill_(known_.index_select(0, heard).to(device), evidence_limit);
+      evidence_.index_copy_(0, heard.to(device), evidence);
     });
-    const torch::Tensor asked = evidence_.isfinite();
-    evidence_.masked_fill_(cleared_.to(evidence_.device()).logical_and(asked), -evidence_limit);
-    evidence_.masked_fill_(known_.to(evidence_.device()).logical_and(asked), evidence_limit);
   }
 
   // Before the SFRN has an opinion, that of the keyholes stands in for it: whatever may be attacked stays out

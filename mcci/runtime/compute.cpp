@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <malloc.h>
-#include <omp.h>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -46,15 +45,12 @@ void set_autocast(bool cuda, bool enabled) {
 #endif
 }
 
-// Of LibTorch on this thread. Its own function is for every thread: each sets its count when it first has
-// something to do, and LibTorch 1.13 then makes a pool of as many threads anew, which nothing here uses and
-// which spins for 20 milliseconds. With a count of one there is none. MKL would keep to that count.
+// LibTorch's count is for every thread: each sets it when it first has something to do, and LibTorch 1.13
+// then makes a pool of as many threads anew, which nothing here uses and which spins for 20 milliseconds.
+// With a count of one there is none. MKL would keep to that count.
 void set_num_threads(int threads) {
   at::set_num_threads(at::hasMKL() ? threads : 1);
-  // LibTorch's code and its headers' each have their first time.
-  at::get_num_threads();
-  at::internal::lazy_init_num_threads();
-  omp_set_num_threads(threads);
+  keep_torch_on_threads(threads);
 }
 
 }  // namespace

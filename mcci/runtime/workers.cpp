@@ -46,10 +46,14 @@ std::int64_t allowed_cpus() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-void keep_torch_on_this_thread() {
-  at::get_num_threads();  // sets the thread's count on its first use: ours must come after
-  omp_set_num_threads(1);
+void keep_torch_on_threads(int count) {
+  // Their first use sets the thread's count, in LibTorch's code and in its headers': ours must come after.
+  at::get_num_threads();
+  at::internal::lazy_init_num_threads();
+  omp_set_num_threads(count);
 }
+
+void keep_torch_on_this_thread() { keep_torch_on_threads(1); }
 
 void parallel_each(std::int64_t n, const Work& work, const std::function<void(std::int64_t)>& visit) {
   std::atomic<std::int64_t> next{0};

@@ -11,6 +11,9 @@ namespace mcci {
 // threads for each.
 void keep_torch_on_this_thread();
 
+// What the calling thread does in tensor operations takes so many threads from now on.
+void keep_torch_on_threads(int count);
+
 // Cores that this process may use, at least 1.
 std::int64_t allowed_cpus();
 
